@@ -1,0 +1,62 @@
+//! Text and taxonomy in, tags out.
+//!
+//! Enters: [`Feedback`] and a loaded taxonomy. Leaves: [`Tags`] with evidence, provenance and abstention, and the vector that
+//! the case store keeps. Never here: protobuf, storage engines, candle.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use crate::feedback::Feedback;
+use crate::tags::{Provenance, Tags};
+
+/// Tags, and the vector of the whole text that they were made from.
+#[derive(Debug, Clone)]
+pub struct Tagged {
+    /// The tags.
+    pub tags: Tags,
+    /// The encoder's vector of the whole text, unit length: `[hidden]`.
+    pub vector: Vec<f32>,
+}
+
+/// Why a piece of feedback could not be tagged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TaggingError {
+    /// The feedback itself is at fault; `field` is its path in [`Feedback`], as in `text` or `turns[3].text`.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Path of the field.
+        field: String,
+        /// What is wrong, and what is allowed.
+        problem: String,
+    },
+    /// The compute queue is full; the work was not begun.
+    #[error("the queue holds {queued} of at most {limit} tokens; try again later")]
+    Overloaded {
+        /// Tokens waiting now.
+        queued: usize,
+        /// The limit from the configuration.
+        limit: usize,
+    },
+    /// The deadline passed before the work was done.
+    #[error("the deadline passed before the text was tagged")]
+    DeadlineExceeded,
+    /// Something broke on our side.
+    #[error("tagging failed: {0}")]
+    Internal(String),
+}
+
+/// Anything that tags. The service is written against this, so that its tests can use a tagger that is slow or fails.
+#[async_trait]
+pub trait Tagger: Send + Sync + 'static {
+    /// Tags one piece of feedback.
+    ///
+    /// The work is dropped unstarted if `deadline` passes or the returned future is dropped while it waits in the queue.
+    ///
+    /// # Errors
+    /// [`TaggingError`]; see its variants.
+    async fn tag(&self, feedback: Feedback, deadline: Option<Instant>) -> Result<Tagged, TaggingError>;
+
+    /// What makes the tags at the moment.
+    fn provenance(&self) -> Provenance;
+}
