@@ -1,0 +1,57 @@
+//! All that runs a transformer: weights, tokeniser, encoder, and the pool of threads that computes.
+//!
+//! Enters: texts and the spans in them that want a vector of their own. Leaves: vectors. The only room that names candle.
+//! Never here: taxonomy, storage, network.
+
+mod bert;
+mod encoder;
+mod pool;
+mod tokens;
+mod weights;
+
+#[cfg(test)]
+mod tests;
+
+pub use encoder::{EncodeInput, EncodePlan, Encoder, EncoderSpec, Encoding, Role};
+pub use pool::{ComputePool, PoolError};
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// How the states of a text's tokens become one vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// Mean of all token states, special tokens included.
+    Mean,
+    /// State of the first token.
+    Cls,
+}
+
+/// Why a model could not be loaded or run.
+#[derive(Debug, thiserror::Error)]
+pub enum InferenceError {
+    /// A file can't be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{}: {problem}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what is expected.
+        problem: String,
+    },
+    /// The tokeniser refused a text.
+    #[error("the text can't be split into tokens: {0}")]
+    Tokenise(String),
+    /// The computation failed.
+    #[error("the encoder failed: {0}")]
+    Compute(#[from] candle_core::Error),
+}

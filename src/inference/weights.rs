@@ -1,0 +1,273 @@
+//! Reads the weights of an encoder of the BERT family, from GGUF or safetensors, into 32-bit tensors under one set of names.
+
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::path::Path;
+
+use candle_core::quantized::gguf_file;
+use candle_core::{DType, Device, Tensor};
+use serde::Deserialize;
+
+use super::InferenceError;
+
+/// Shape of an encoder.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct BertShape {
+    pub hidden: usize,
+    pub layers: usize,
+    pub heads: usize,
+    pub feed_forward: usize,
+    /// Rows of the position table that may be used.
+    pub positions: usize,
+    /// First row of the position table in use (2 for RoBERTa weights in safetensors, else 0).
+    pub first_position: usize,
+    pub layer_norm_epsilon: f64,
+}
+
+/// Tensors by their GGUF names, in 32 bits, with the shape they go with.
+pub(super) struct Weights {
+    pub shape: BertShape,
+    tensors: HashMap<String, Tensor>,
+    origin: std::path::PathBuf,
+}
+
+impl Weights {
+    /// Reads GGUF by its ending `.gguf`, else safetensors with a `config.json` beside it.
+    pub fn read(path: &Path) -> Result<Self, InferenceError> {
+        let bytes = std::fs::read(path).map_err(|source| InferenceError::Read { path: path.to_owned(), source })?;
+        let bad = |problem: String| InferenceError::Format { path: path.to_owned(), problem };
+        let (shape, tensors) = if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf")) {
+            read_gguf(&bytes).map_err(bad)?
+        } else {
+            let config_path = path.with_file_name("config.json");
+            let config = std::fs::read_to_string(&config_path)
+                .map_err(|source| InferenceError::Read { path: config_path.clone(), source })?;
+            let shape =
+                shape_of_config(&config).map_err(|problem| InferenceError::Format { path: config_path, problem })?;
+            (shape, read_safetensors(&bytes).map_err(bad)?)
+        };
+        Ok(Self { shape, tensors, origin: path.to_owned() })
+    }
+
+    /// Takes out the tensor `name`, which must have exactly this shape.
+    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, InferenceError> {
+        let tensor = self.tensors.remove(name).ok_or_else(|| self.bad(format!("tensor {name} is missing")))?;
+        if tensor.dims() != shape {
+            return Err(self.bad(format!("tensor {name} has shape {:?}, expected {shape:?}", tensor.dims())));
+        }
+        Ok(tensor)
+    }
+
+    /// Takes out the table `name`, of any number of rows of width `columns`.
+    pub fn take_table(&mut self, name: &str, columns: usize) -> Result<Tensor, InferenceError> {
+        let tensor = self.tensors.remove(name).ok_or_else(|| self.bad(format!("tensor {name} is missing")))?;
+        match tensor.dims() {
+            [rows, width] if *rows > 0 && *width == columns => Ok(tensor),
+            other => Err(self.bad(format!("tensor {name} has shape {other:?}, expected [any, {columns}]"))),
+        }
+    }
+
+    fn bad(&self, problem: String) -> InferenceError {
+        InferenceError::Format { path: self.origin.clone(), problem }
+    }
+}
+
+type Named = HashMap<String, Tensor>;
+
+fn read_gguf(bytes: &[u8]) -> Result<(BertShape, Named), String> {
+    let mut reader = Cursor::new(bytes);
+    let content =
+        gguf_file::Content::read(&mut reader).map_err(|error| format!("not a readable GGUF file: {error}"))?;
+    let architecture = content
+        .metadata
+        .get("general.architecture")
+        .and_then(|value| value.to_string().ok())
+        .ok_or("general.architecture is missing")?;
+    if architecture != "bert" {
+        return Err(format!("architecture {architecture:?} is not an encoder of the BERT family; allowed: bert"));
+    }
+    let number = |key: &str| {
+        content
+            .metadata
+            .get(key)
+            .and_then(|value| value.to_u32().ok())
+            .map(|value| value as usize)
+            .ok_or(format!("{key} is missing or not a number"))
+    };
+    let epsilon = content
+        .metadata
+        .get("bert.attention.layer_norm_epsilon")
+        .and_then(|value| value.to_f32().ok())
+        .ok_or("bert.attention.layer_norm_epsilon is missing or not a number")?;
+    let shape = BertShape {
+        hidden: number("bert.embedding_length")?,
+        layers: number("bert.block_count")?,
+        heads: number("bert.attention.head_count")?,
+        feed_forward: number("bert.feed_forward_length")?,
+        positions: number("bert.context_length")?,
+        first_position: 0,
+        layer_norm_epsilon: f64::from(epsilon),
+    };
+    check_shape(&shape)?;
+    let mut tensors = HashMap::with_capacity(content.tensor_infos.len());
+    for name in content.tensor_infos.keys() {
+        let tensor = content
+            .tensor(&mut reader, name, &Device::Cpu)
+            .and_then(|quantised| quantised.dequantize(&Device::Cpu))
+            .map_err(|error| format!("tensor {name} can't be read: {error}"))?;
+        tensors.insert(name.clone(), tensor);
+    }
+    Ok((shape, tensors))
+}
+
+/// `config.json` as Hugging Face models have it.
+#[derive(Deserialize)]
+struct BertConfig {
+    model_type: String,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+    max_position_embeddings: usize,
+    layer_norm_eps: f64,
+    #[serde(default)]
+    hidden_act: Option<String>,
+    #[serde(default)]
+    pad_token_id: usize,
+}
+
+fn shape_of_config(source: &str) -> Result<BertShape, String> {
+    let config: BertConfig = serde_json::from_str(source).map_err(|error| error.to_string())?;
+    // RoBERTa counts positions from the padding id onwards.
+    let first_position = match config.model_type.as_str() {
+        "bert" => 0,
+        "roberta" | "xlm-roberta" => config.pad_token_id + 1,
+        other => return Err(format!("model_type {other:?} is not known; allowed: bert, roberta, xlm-roberta")),
+    };
+    if let Some(activation) = config.hidden_act.as_deref().filter(|name| *name != "gelu") {
+        return Err(format!("hidden_act {activation:?} is not known; allowed: gelu"));
+    }
+    let positions = config
+        .max_position_embeddings
+        .checked_sub(first_position)
+        .ok_or("max_position_embeddings is smaller than the first position")?;
+    let shape = BertShape {
+        hidden: config.hidden_size,
+        layers: config.num_hidden_layers,
+        heads: config.num_attention_heads,
+        feed_forward: config.intermediate_size,
+        positions,
+        first_position,
+        layer_norm_epsilon: config.layer_norm_eps,
+    };
+    check_shape(&shape)?;
+    Ok(shape)
+}
+
+fn check_shape(shape: &BertShape) -> Result<(), String> {
+    let sizes = [
+        ("hidden size", shape.hidden, 16_384),
+        ("layers", shape.layers, 200),
+        ("heads", shape.heads, 1_024),
+        ("feed-forward size", shape.feed_forward, 65_536),
+        ("positions", shape.positions, 65_536),
+    ];
+    for (name, value, limit) in sizes {
+        if value == 0 || value > limit {
+            return Err(format!("{name} is {value}, allowed: 1 to {limit}"));
+        }
+    }
+    if !shape.hidden.is_multiple_of(shape.heads) {
+        return Err(format!("hidden size {} can't be split into {} heads", shape.hidden, shape.heads));
+    }
+    Ok(())
+}
+
+fn read_safetensors(bytes: &[u8]) -> Result<Named, String> {
+    let loaded = candle_core::safetensors::load_buffer(bytes, &Device::Cpu)
+        .map_err(|error| format!("not a readable safetensors file: {error}"))?;
+    let mut tensors = HashMap::with_capacity(loaded.len());
+    for (name, tensor) in loaded {
+        let Some(known) = gguf_name(&name) else { continue };
+        let tensor = tensor.to_dtype(DType::F32).map_err(|error| format!("tensor {name}: {error}"))?;
+        tensors.insert(known, tensor);
+    }
+    Ok(tensors)
+}
+
+/// The GGUF name of a tensor that Hugging Face calls `name`; `None` for what an encoder has no use for (poolers, heads).
+fn gguf_name(name: &str) -> Option<String> {
+    let name = ["bert.", "roberta.", "model."].iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+    if let Some(rest) = name.strip_prefix("embeddings.") {
+        let known = match rest {
+            "word_embeddings.weight" => "token_embd.weight",
+            "position_embeddings.weight" => "position_embd.weight",
+            "token_type_embeddings.weight" => "token_types.weight",
+            "LayerNorm.weight" | "LayerNorm.gamma" => "token_embd_norm.weight",
+            "LayerNorm.bias" | "LayerNorm.beta" => "token_embd_norm.bias",
+            _ => return None,
+        };
+        return Some(known.to_owned());
+    }
+    let (layer, part) = name.strip_prefix("encoder.layer.")?.split_once('.')?;
+    let (part, kind) = part.rsplit_once('.')?;
+    let kind = match kind {
+        "gamma" => "weight",
+        "beta" => "bias",
+        other => other,
+    };
+    let known = match part {
+        "attention.self.query" => "attn_q",
+        "attention.self.key" => "attn_k",
+        "attention.self.value" => "attn_v",
+        "attention.output.dense" => "attn_output",
+        "attention.output.LayerNorm" => "attn_output_norm",
+        "intermediate.dense" => "ffn_up",
+        "output.dense" => "ffn_down",
+        "output.LayerNorm" => "layer_output_norm",
+        _ => return None,
+    };
+    Some(format!("blk.{layer}.{known}.{kind}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hugging_face_names_become_gguf_names() {
+        let table = [
+            ("bert.embeddings.word_embeddings.weight", Some("token_embd.weight")),
+            ("embeddings.LayerNorm.gamma", Some("token_embd_norm.weight")),
+            ("roberta.encoder.layer.11.attention.self.key.bias", Some("blk.11.attn_k.bias")),
+            ("encoder.layer.0.output.LayerNorm.beta", Some("blk.0.layer_output_norm.bias")),
+            ("encoder.layer.3.output.dense.weight", Some("blk.3.ffn_down.weight")),
+            ("pooler.dense.weight", None),
+            ("embeddings.position_ids", None),
+        ];
+        for (given, expected) in table {
+            assert_eq!(gguf_name(given).as_deref(), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_config_that_cannot_be_an_encoder_is_refused() {
+        let config = |model: &str, hidden: usize, act: &str| {
+            format!(
+                r#"{{"model_type":"{model}","hidden_size":{hidden},"num_hidden_layers":2,"num_attention_heads":4,
+                "intermediate_size":64,"max_position_embeddings":514,"layer_norm_eps":1e-5,"hidden_act":"{act}","pad_token_id":1}}"#
+            )
+        };
+        assert_eq!(shape_of_config(&config("xlm-roberta", 16, "gelu")).map(|shape| shape.positions), Ok(512));
+        for (source, part) in [
+            (config("gpt2", 16, "gelu"), "model_type \"gpt2\""),
+            (config("bert", 18, "gelu"), "can't be split into 4 heads"),
+            (config("bert", 0, "gelu"), "hidden size is 0"),
+            (config("bert", 16, "relu"), "hidden_act \"relu\""),
+            ("{".to_owned(), "EOF"),
+        ] {
+            let error = shape_of_config(&source).unwrap_err();
+            assert!(error.contains(part), "{error} should contain {part}");
+        }
+    }
+}
