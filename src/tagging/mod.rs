@@ -3,9 +3,26 @@
 //! Enters: [`Feedback`] and a loaded taxonomy. Leaves: [`Tags`] with evidence, provenance and abstention, and the vector that
 //! the case store keeps. Never here: protobuf, storage engines, candle.
 
+mod detectors;
+mod discriminant;
+mod document;
+mod engine;
+mod examples;
+mod judge;
+mod reading;
+mod routing;
+mod sentiment;
+mod signals;
+mod terms;
+mod topics;
+
 use std::time::Instant;
 
 use async_trait::async_trait;
+
+pub use engine::{EncoderIdentity, EngineError, TaggingEngine, TaggingOptions};
+pub use examples::{ExampleVectors, ExamplesError};
+pub use judge::JudgeError;
 
 use crate::feedback::Feedback;
 use crate::tags::{Provenance, Tags};

@@ -1,0 +1,189 @@
+//! One piece of feedback as the tagger sees it: its texts made ready, and each speaker's words joined for the encoder.
+
+use crate::feedback::{Body, CharSpan, Feedback, FeedbackKind, Speaker, Turn};
+use crate::tags::Language;
+use crate::text::{Prepared, Word, parse_transcript, prepare};
+
+/// A plain text, or one turn of a conversation, made ready.
+pub(super) struct DocumentText {
+    /// Index of the turn; `None` for a plain text.
+    pub turn: Option<u32>,
+    pub speaker: Speaker,
+    pub prepared: Prepared,
+    /// The clean text in lower case with `е` for `ё`, of the same length in characters.
+    pub lower: String,
+}
+
+/// A sentence of a text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sentence {
+    /// Index in [`Document::texts`].
+    pub text: usize,
+    /// Where it stands in that text's clean form.
+    pub span: CharSpan,
+    /// Words in it.
+    pub words: usize,
+}
+
+/// All that one speaker said, joined by line breaks, with the place of each sentence in it.
+pub(super) struct Voice {
+    pub speaker: Speaker,
+    pub text: String,
+    pub sentences: Vec<Sentence>,
+    /// Where each sentence stands in `text`.
+    pub spans: Vec<CharSpan>,
+}
+
+pub(super) struct Document {
+    pub texts: Vec<DocumentText>,
+    pub is_transcript: bool,
+    /// The customer's voice first, then the operator's; those who said nothing are left out. A machine's words are no voice:
+    /// only rules read them.
+    pub voices: Vec<Voice>,
+}
+
+impl Document {
+    pub fn new(feedback: &Feedback) -> Self {
+        let turns: Option<Vec<Turn>> = match &feedback.body {
+            Body::Turns(turns) => Some(turns.clone()),
+            Body::Text(text) if matches!(feedback.kind, None | Some(FeedbackKind::Transcript)) => {
+                parse_transcript(text)
+            }
+            Body::Text(_) => None,
+        };
+        let texts: Vec<DocumentText> = match (&turns, &feedback.body) {
+            (Some(turns), _) => turns
+                .iter()
+                .enumerate()
+                .map(|(index, turn)| DocumentText::new(Some(index as u32), turn.speaker, &turn.text))
+                .collect(),
+            (None, Body::Text(text)) => vec![DocumentText::new(None, Speaker::Customer, text)],
+            (None, Body::Turns(_)) => Vec::new(),
+        };
+        let voices = [Speaker::Customer, Speaker::Operator]
+            .into_iter()
+            .map(|speaker| Voice::of(speaker, &texts))
+            .filter(|voice| !voice.sentences.is_empty())
+            .collect();
+        Self { texts, is_transcript: turns.is_some(), voices }
+    }
+
+    /// Language of the whole: that of most words, where the texts differ.
+    pub fn language(&self) -> Language {
+        let mut words_by_language: Vec<(Language, usize)> = Vec::new();
+        for text in &self.texts {
+            let (language, words) = (text.prepared.language(), text.prepared.words().len());
+            match words_by_language.iter_mut().find(|(known, _)| *known == language) {
+                Some((_, count)) => *count += words,
+                None => words_by_language.push((language, words)),
+            }
+        }
+        words_by_language
+            .into_iter()
+            .filter(|(language, _)| *language != Language::Unknown)
+            .max_by_key(|(_, words)| *words)
+            .map_or(Language::Unknown, |(language, _)| language)
+    }
+
+    /// The text without personal data; turns stand on lines of their own behind their speaker.
+    pub fn masked_text(&self) -> String {
+        let line = |text: &DocumentText| match text.turn {
+            Some(_) => format!("{}: {}", text.speaker, text.prepared.clean()),
+            None => text.prepared.clean().to_owned(),
+        };
+        self.texts.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// True if there is something to judge by: a word of at least two letters.
+    pub fn has_words(&self) -> bool {
+        let telling = |word: &Word| word.lower.chars().filter(|letter| letter.is_alphabetic()).count() >= 2;
+        self.texts.iter().flat_map(|text| text.prepared.words()).any(telling)
+    }
+
+    /// Sentences of fewer words say nothing about a topic or a signal by themselves. Speech is full of them: "да", "ага", "давайте".
+    pub fn telling_words(&self) -> usize {
+        if self.is_transcript { 4 } else { 2 }
+    }
+}
+
+impl DocumentText {
+    fn new(turn: Option<u32>, speaker: Speaker, original: &str) -> Self {
+        let prepared = prepare(original);
+        let lower = prepared.clean().chars().map(lower_letter).collect();
+        Self { turn, speaker, prepared, lower }
+    }
+}
+
+/// One character for one character, so that offsets stay.
+fn lower_letter(letter: char) -> char {
+    let mut lower = letter.to_lowercase();
+    match (lower.next(), lower.next()) {
+        (Some('ё'), None) => 'е',
+        (Some(lower), None) => lower,
+        _ => letter,
+    }
+}
+
+impl Voice {
+    fn of(speaker: Speaker, texts: &[DocumentText]) -> Self {
+        let mut voice = Self { speaker, text: String::new(), sentences: Vec::new(), spans: Vec::new() };
+        let mut length = 0;
+        for (index, text) in texts.iter().enumerate().filter(|(_, text)| text.speaker == speaker) {
+            if length > 0 {
+                voice.text.push('\n');
+                length += 1;
+            }
+            let mut words = text.prepared.words().iter().peekable();
+            for span in text.prepared.sentences() {
+                let mut count = 0;
+                while let Some(word) = words.next_if(|word| word.span.start < span.end) {
+                    count += usize::from(word.span.start >= span.start);
+                }
+                voice.sentences.push(Sentence { text: index, span: *span, words: count });
+                voice.spans.push(CharSpan::new(span.start + length, span.end + length));
+            }
+            voice.text.push_str(text.prepared.clean());
+            length += text.prepared.clean().chars().count() as u32;
+        }
+        voice
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(speaker: Speaker, text: &str) -> Turn {
+        Turn { speaker, text: text.to_owned(), offset_ms: None }
+    }
+
+    #[test]
+    fn voices_hold_each_speakers_sentences_at_their_place() {
+        let body = Body::Turns(vec![
+            turn(Speaker::Customer, "Касса не работает. Третий день!"),
+            turn(Speaker::Operator, "Позвоните партнёру."),
+            turn(Speaker::Customer, "Звонил"),
+            turn(Speaker::System, "Оцените ответ"),
+        ]);
+        let document = Document::new(&Feedback::new("1", body));
+        assert!(document.is_transcript);
+        let speakers: Vec<Speaker> = document.voices.iter().map(|voice| voice.speaker).collect();
+        assert_eq!(speakers, [Speaker::Customer, Speaker::Operator]);
+        let voice = &document.voices[0];
+        assert_eq!(voice.text, "Касса не работает. Третий день!\nЗвонил");
+        for (sentence, span) in voice.sentences.iter().zip(&voice.spans) {
+            let text = &document.texts[sentence.text];
+            assert_eq!(text.prepared.sentence_text(sentence.span), span.slice(&voice.text));
+        }
+        let words: Vec<usize> = voice.sentences.iter().map(|sentence| sentence.words).collect();
+        assert_eq!(words, [3, 2, 1]);
+    }
+
+    #[test]
+    fn lower_form_keeps_the_length() {
+        let document = Document::new(&Feedback::from_text("1", "ЁЛКИ İstanbul ẞ"));
+        let text = &document.texts[0];
+        assert_eq!(text.lower.chars().count(), text.prepared.clean().chars().count());
+        assert!(text.lower.starts_with("елки"));
+    }
+}

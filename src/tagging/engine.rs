@@ -1,0 +1,390 @@
+//! The tagger itself: one walk from feedback to tags on the compute pool.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt};
+
+use super::document::{Document, Voice};
+use super::examples::ExampleVectors;
+use super::judge::{Judge, JudgeError, example_texts};
+use super::reading::{Reading, rule_hits};
+use super::routing::route;
+use super::sentiment::{Polarity, mean_polarity, sentiment_of};
+use super::signals::{has_sentiment, signals_in_turn, signals_of, without_facts};
+use super::topics::topics_of;
+use super::{Tagged, Tagger, TaggingError};
+use crate::feedback::{Body, Feedback, Speaker};
+use crate::inference::{ComputePool, EncodeInput, EncodePlan, Encoder, InferenceError, PoolError, Role};
+use crate::tags::{
+    Language, Provenance, Review, ReviewReason, SentimentTrend, SignalTag, Tags, TopicId, TopicTag, TurnTags,
+};
+use crate::taxonomy::{RuleHit, RuleTarget, Taxonomy};
+
+/// Examples that go through the encoder at once when their vectors are made.
+const EXAMPLE_BATCH: usize = 64;
+
+/// Characters of a token, at the least, in the texts that people write; for the estimate that admission works with.
+const CHARS_PER_TOKEN: usize = 3;
+
+/// Most tokens that the first piece of work for a text computes; what is longer goes in pieces that are counted by themselves.
+const FIRST_WORK_TOKENS: usize = 512;
+
+/// Special tokens and prefix of a sequence.
+const FRAME_TOKENS: usize = 4;
+
+/// How tags are decided.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TaggingOptions {
+    /// A topic is given from this confidence on, 0 to 1.
+    pub topic_threshold: f32,
+    /// At most this many topics are given.
+    pub max_topics: usize,
+    /// Windows of the encoder that one speaker's words may take; what is beyond is not read.
+    pub max_windows: usize,
+    /// Longest text, or turns together, in characters.
+    pub max_text_chars: usize,
+}
+
+impl Default for TaggingOptions {
+    fn default() -> Self {
+        Self { topic_threshold: 0.4, max_topics: 5, max_windows: 64, max_text_chars: 100_000 }
+    }
+}
+
+/// An encoder by name and content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncoderIdentity {
+    /// Its id in the registry of models.
+    pub id: String,
+    /// SHA-256 of its weights, hexadecimal.
+    pub sha256: String,
+}
+
+/// Why a tagger can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The examples could not be encoded.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    /// The examples make no models.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
+}
+
+/// Tags feedback under one taxonomy with one encoder.
+pub struct TaggingEngine {
+    pool: Arc<ComputePool>,
+    walk: Arc<Walk>,
+}
+
+/// What every piece of feedback walks through.
+struct Walk {
+    encoder: Encoder,
+    judge: Judge,
+    options: TaggingOptions,
+    provenance: Provenance,
+}
+
+impl TaggingEngine {
+    /// Encodes the examples that `vectors` does not know and says how many those were; `progress` is told after each batch how
+    /// many are done, and of how many.
+    ///
+    /// # Errors
+    /// [`EngineError::Inference`] if an example can't be encoded, [`EngineError::Judge`] if the sentiment examples can't be read.
+    pub fn complete_vectors(
+        encoder: &Encoder,
+        pool: &ComputePool,
+        taxonomy: &Taxonomy,
+        vectors: &mut ExampleVectors,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<usize, EngineError> {
+        let mut missing = example_texts(taxonomy)?;
+        missing.retain(|text| vectors.get(text).is_none());
+        missing.sort_unstable();
+        missing.dedup();
+        for (done, batch) in missing.chunks(EXAMPLE_BATCH).enumerate() {
+            let inputs: Vec<EncodeInput<'_>> = batch.iter().map(|text| EncodeInput::new(text, Role::Query)).collect();
+            let encodings = pool.run_blocking(|| encoder.encode(&inputs))?;
+            for (text, encoding) in batch.iter().zip(encodings) {
+                vectors.insert(text, &encoding.vector);
+            }
+            progress((done * EXAMPLE_BATCH + batch.len()).min(missing.len()), missing.len());
+        }
+        Ok(missing.len())
+    }
+
+    /// Texts whose vectors the models of a taxonomy are made from.
+    ///
+    /// # Errors
+    /// [`EngineError::Judge`] if the sentiment examples can't be read.
+    pub fn example_texts(taxonomy: &Taxonomy) -> Result<Vec<String>, EngineError> {
+        Ok(example_texts(taxonomy)?)
+    }
+
+    /// Makes the models from the vectors of the examples; see [`TaggingEngine::complete_vectors`].
+    ///
+    /// # Errors
+    /// [`EngineError::Judge`] if the vectors are not complete or the taxonomy has too few topics.
+    pub fn new(
+        encoder: Encoder,
+        identity: EncoderIdentity,
+        taxonomy: Arc<Taxonomy>,
+        vectors: &ExampleVectors,
+        pool: Arc<ComputePool>,
+        options: TaggingOptions,
+    ) -> Result<Self, EngineError> {
+        let judge = Judge::new(taxonomy, vectors)?;
+        let [topics, sentiment] = judge.held_out();
+        tracing::info!(
+            topic_accuracy = topics.accuracy,
+            topic_log_loss = topics.log_loss,
+            sentiment_accuracy = sentiment.accuracy,
+            sentiment_log_loss = sentiment.log_loss,
+            "models made from examples, judged on those held out"
+        );
+        let provenance = Provenance {
+            otklik_version: env!("CARGO_PKG_VERSION").to_owned(),
+            taxonomy_version: judge.taxonomy.version().clone(),
+            encoder_id: identity.id,
+            encoder_sha256: identity.sha256,
+            prototypes_version: judge.version().to_owned(),
+        };
+        Ok(Self { pool, walk: Arc::new(Walk { encoder, judge, options, provenance }) })
+    }
+
+    /// The taxonomy that tags are made under.
+    pub fn taxonomy(&self) -> &Arc<Taxonomy> {
+        &self.walk.judge.taxonomy
+    }
+
+    /// The encoder that vectors come from.
+    pub fn identity(&self) -> EncoderIdentity {
+        let Provenance { encoder_id, encoder_sha256, .. } = &self.walk.provenance;
+        EncoderIdentity { id: encoder_id.clone(), sha256: encoder_sha256.clone() }
+    }
+
+    /// Length of the vectors that come with tags.
+    pub fn dimension(&self) -> usize {
+        self.walk.encoder.dimension()
+    }
+}
+
+#[async_trait]
+impl Tagger for TaggingEngine {
+    async fn tag(&self, feedback: Feedback, deadline: Option<Instant>) -> Result<Tagged, TaggingError> {
+        check(&feedback, self.walk.options.max_text_chars)?;
+        let tokens = feedback.body.chars() / CHARS_PER_TOKEN + FRAME_TOKENS;
+        let walk = Arc::clone(&self.walk);
+        // A text of one pass, as most are, goes through in one piece of work.
+        let begun = self.pool.run(tokens.min(FIRST_WORK_TOKENS), deadline, move || walk.begin(feedback));
+        let work = match begun.await.map_err(refusal)?? {
+            Begun::Done(tagged) => return Ok(*tagged),
+            Begun::Passes(work) => work,
+        };
+        // A long text queues anew for each pass, so that others go between and a caller that leaves stops it.
+        let passes = (0..work.plan.passes()).map(|pass| {
+            let (walk, work) = (Arc::clone(&self.walk), Arc::clone(&work));
+            self.pool.run(work.plan.tokens(pass), deadline, move || walk.encoder.run(&work.plan, pass))
+        });
+        let states: Vec<Vec<f32>> = futures_util::stream::iter(passes)
+            .buffered(self.pool.threads())
+            .map(|pass| pass.map_err(refusal)?.map_err(failure))
+            .try_collect()
+            .await?;
+        let walk = Arc::clone(&self.walk);
+        self.pool.run(FRAME_TOKENS, deadline, move || walk.finish(&work, &states)).await.map_err(refusal)
+    }
+
+    fn provenance(&self) -> Provenance {
+        self.walk.provenance.clone()
+    }
+}
+
+fn refusal(error: PoolError) -> TaggingError {
+    match error {
+        PoolError::Full { queued, limit } => TaggingError::Overloaded { queued, limit },
+        PoolError::DeadlineExceeded => TaggingError::DeadlineExceeded,
+        PoolError::Panicked => TaggingError::Internal("the computation panicked".to_owned()),
+    }
+}
+
+fn failure(error: InferenceError) -> TaggingError {
+    TaggingError::Internal(error.to_string())
+}
+
+fn check(feedback: &Feedback, max_text_chars: usize) -> Result<(), TaggingError> {
+    let invalid = |field: &str, problem: &str| {
+        Err(TaggingError::Invalid { field: field.to_owned(), problem: problem.to_owned() })
+    };
+    let chars = feedback.body.chars();
+    if chars > max_text_chars {
+        let field = if matches!(feedback.body, Body::Text(_)) { "text" } else { "turns" };
+        let problem = format!("has {chars} characters; at most {max_text_chars} are allowed (limits.max_text_chars)");
+        return invalid(field, &problem);
+    }
+    match &feedback.body {
+        Body::Text(text) if text.trim().is_empty() => invalid("text", "is empty; a text or turns are needed"),
+        Body::Turns(turns) if turns.iter().all(|turn| turn.text.trim().is_empty()) => {
+            invalid("turns", "hold no text; at least one turn with text is needed")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Feedback on its way.
+enum Begun {
+    Done(Box<Tagged>),
+    Passes(Arc<Work>),
+}
+
+/// Feedback that takes several passes through the model.
+struct Work {
+    feedback: Feedback,
+    document: Document,
+    plan: EncodePlan,
+}
+
+impl Walk {
+    /// Makes the text ready; tags it right away if one pass is enough.
+    fn begin(&self, feedback: Feedback) -> Result<Begun, TaggingError> {
+        let document = Document::new(&feedback);
+        let plan = self.encoder.plan(&self.inputs(&document)).map_err(failure)?;
+        let work = Work { feedback, document, plan };
+        if work.plan.passes() > 1 {
+            return Ok(Begun::Passes(Arc::new(work)));
+        }
+        let states = match work.plan.passes() {
+            0 => Vec::new(),
+            _ => vec![self.encoder.run(&work.plan, 0).map_err(failure)?],
+        };
+        Ok(Begun::Done(Box::new(self.finish(&work, &states))))
+    }
+
+    fn inputs<'a>(&self, document: &'a Document) -> Vec<EncodeInput<'a>> {
+        let input = |voice: &'a Voice| EncodeInput {
+            text: &voice.text,
+            role: Role::Query,
+            spans: &voice.spans,
+            max_windows: self.options.max_windows,
+        };
+        document.voices.iter().map(input).collect()
+    }
+
+    /// Tags from the states of all passes.
+    fn finish(&self, work: &Work, states: &[Vec<f32>]) -> Tagged {
+        let Work { feedback, document, plan } = work;
+        let mut encodings = self.encoder.finish(&self.inputs(document), plan, states);
+        let reading = Reading::new(&self.judge, document, &encodings);
+        let hits = rule_hits(&self.judge, document);
+
+        let speaker = document.voices.first().map_or(Speaker::Customer, |voice| voice.speaker);
+        let said = |speaker| {
+            let TaggingOptions { topic_threshold, max_topics, .. } = self.options;
+            topics_of(&self.judge, &reading, speaker, &hits, topic_threshold, max_topics)
+        };
+        let has_words = document.has_words();
+        let topics = if has_words { said(speaker) } else { Vec::new() };
+        let signals = signals_of(&self.judge, &reading, &hits, &topics);
+        let topics = without_facts(topics, &signals);
+        let (team, team_unclear) = route(&self.judge.taxonomy, feedback, &topics);
+        let language = document.language();
+        let truncated = encodings.iter().any(|encoding| encoding.truncated);
+        let tokens = encodings.iter().map(|encoding| encoding.tokens as u32).sum();
+        let turns = if document.is_transcript { self.turn_tags(&reading, &hits, &signals) } else { Vec::new() };
+        let tags = Tags {
+            sentiment: overall_polarity(&reading).map(sentiment_of),
+            sentiment_trend: trend(&turns),
+            review: review(has_words, &topics, team_unclear, language, truncated),
+            masked_text: document.masked_text(),
+            provenance: self.provenance.clone(),
+            id: feedback.id.clone(),
+            language,
+            topics,
+            team,
+            signals,
+            turns,
+            tokens,
+        };
+        drop(reading);
+        let vector = if encodings.is_empty() { Vec::new() } else { encodings.swap_remove(0).vector };
+        Tagged { tags, vector }
+    }
+
+    fn turn_tags(&self, reading: &Reading<'_>, hits: &[RuleHit], signals: &[SignalTag]) -> Vec<TurnTags> {
+        let mut by_turn: Vec<TurnTags> = Vec::with_capacity(reading.document.texts.len());
+        for (index, text) in reading.document.texts.iter().enumerate() {
+            let Some(turn) = text.turn else { continue };
+            let sentences = || {
+                reading
+                    .spoken_by(text.speaker)
+                    .into_iter()
+                    .flat_map(|spoken| spoken.judged())
+                    .filter(move |(sentence, _)| sentence.text == index)
+            };
+            let polarity =
+                mean_polarity(sentences().map(|(sentence, judgement)| (judgement.polarity, sentence.words as f32)));
+            let mut topics: Vec<TopicId> = hits
+                .iter()
+                .filter(|hit| hit.spans.iter().any(|(text, _)| *text == index))
+                .filter_map(|hit| match &hit.target {
+                    RuleTarget::Topic(id) => Some(id.clone()),
+                    RuleTarget::Signal(_) => None,
+                })
+                .collect();
+            for (sentence, judgement) in sentences() {
+                let telling = self.judge.topics.iter().zip(&judgement.topics).filter(|(_, probability)| {
+                    sentence.words >= reading.document.telling_words() && **probability >= self.options.topic_threshold
+                });
+                topics.extend(telling.map(|(topic, _)| topic.id.clone()));
+            }
+            topics.sort();
+            topics.dedup();
+            by_turn.push(TurnTags {
+                turn,
+                speaker: text.speaker,
+                sentiment: polarity.filter(|_| has_sentiment(text.speaker)).map(sentiment_of),
+                topics,
+                signals: signals_in_turn(signals, turn),
+            });
+        }
+        by_turn
+    }
+}
+
+/// What the customer feels on the whole: half from the text as one, half from its sentences by their words.
+fn overall_polarity(reading: &Reading<'_>) -> Option<Polarity> {
+    let spoken = reading.spoken_by(Speaker::Customer)?;
+    let whole = spoken.whole().polarity;
+    let sentences =
+        mean_polarity(spoken.judged().map(|(sentence, judgement)| (judgement.polarity, sentence.words as f32)));
+    mean_polarity([(whole, 1.0)].into_iter().chain(sentences.map(|polarity| (polarity, 1.0))))
+}
+
+/// From the first to the last third of the customer's turns that have a sentiment.
+fn trend(turns: &[TurnTags]) -> Option<SentimentTrend> {
+    let scores: Vec<f32> = turns.iter().filter_map(|turn| turn.sentiment.map(|sentiment| sentiment.score)).collect();
+    if scores.len() < 2 {
+        return None;
+    }
+    let third = scores.len().div_ceil(3);
+    let mean = |scores: &mut dyn Iterator<Item = &f32>| scores.sum::<f32>() / third as f32;
+    let first = mean(&mut scores.iter().take(third));
+    let last = mean(&mut scores.iter().rev().take(third));
+    Some(SentimentTrend { first, last, change: last - first })
+}
+
+fn review(has_words: bool, topics: &[TopicTag], team_unclear: bool, language: Language, truncated: bool) -> Review {
+    let reasons: Vec<ReviewReason> = [
+        (ReviewReason::NoWords, !has_words),
+        (ReviewReason::NoTopic, has_words && topics.is_empty()),
+        (ReviewReason::TeamUnclear, team_unclear),
+        (ReviewReason::Language, language == Language::Other),
+        (ReviewReason::Truncated, truncated),
+    ]
+    .into_iter()
+    .filter_map(|(reason, holds)| holds.then_some(reason))
+    .collect();
+    Review { needed: !reasons.is_empty(), reasons }
+}

@@ -1,0 +1,202 @@
+//! Vectors of example sentences, kept so that a start does not compute them again.
+//!
+//! A file holds them by the hash of their text for one encoder. The one beside the shipped encoder covers the default taxonomy;
+//! what a company adds is computed once and kept in a folder of its own. Vectors are rounded to 16 bits before anyone sees
+//! them, so that a kept vector and a fresh one are the same.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
+
+/// Name of the header's entry with the SHA-256 of the encoder and of the content. One entry, because the order of several would
+/// change from run to run.
+const MADE_OF: &str = "sha256_of_encoder_and_content";
+
+/// First bytes of the SHA-256 of a text.
+type Key = [u8; 16];
+
+/// Why kept vectors can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ExamplesError {
+    /// The file can't be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is damaged or made for another encoder.
+    #[error("{}: {problem}; delete it and it is made again", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// Vectors of texts for one encoder.
+#[derive(Debug, Clone)]
+pub struct ExampleVectors {
+    encoder_sha256: String,
+    dimension: usize,
+    vectors: HashMap<Key, Vec<f32>>,
+}
+
+impl ExampleVectors {
+    /// None yet, for the encoder of this hash, whose vectors are `dimension` long.
+    pub fn new(encoder_sha256: &str, dimension: usize) -> Self {
+        Self { encoder_sha256: encoder_sha256.to_owned(), dimension, vectors: HashMap::new() }
+    }
+
+    /// Number of texts.
+    pub fn len(&self) -> usize {
+        self.vectors.len()
+    }
+
+    /// True if no text is known.
+    pub fn is_empty(&self) -> bool {
+        self.vectors.is_empty()
+    }
+
+    /// The vector of a text.
+    pub fn get(&self, text: &str) -> Option<&[f32]> {
+        self.vectors.get(&key(text)).map(Vec::as_slice)
+    }
+
+    /// Keeps the vector of a text, rounded to 16 bits.
+    pub fn insert(&mut self, text: &str, vector: &[f32]) {
+        let rounded = vector.iter().map(|value| f16::from_f32(*value).to_f32()).collect();
+        self.vectors.insert(key(text), rounded);
+    }
+
+    /// Adds what a file holds.
+    ///
+    /// # Errors
+    /// [`ExamplesError::File`] if it can't be read, [`ExamplesError::Format`] if it is damaged or made for another encoder.
+    pub fn read(&mut self, path: &Path) -> Result<(), ExamplesError> {
+        let bytes = std::fs::read(path).map_err(|source| ExamplesError::File { path: path.to_owned(), source })?;
+        let bad = |problem: String| ExamplesError::Format { path: path.to_owned(), problem };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| bad(error.to_string()))?;
+        let made_of = header.metadata().as_ref().and_then(|metadata| metadata.get(MADE_OF)?.split_once(' '));
+        let Some((encoder, content)) = made_of else {
+            return Err(bad(format!("has no `{MADE_OF}`, so what it was made of is not known")));
+        };
+        if encoder != self.encoder_sha256 {
+            return Err(bad(format!("made for encoder {encoder}, this one is {}", self.encoder_sha256)));
+        }
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| bad(error.to_string()))?;
+        let keys = tensors.tensor("keys").map_err(|error| bad(error.to_string()))?;
+        let vectors = tensors.tensor("vectors").map_err(|error| bad(error.to_string()))?;
+        let rows = keys.shape().first().copied().unwrap_or(0);
+        if keys.shape() != [rows, size_of::<Key>()]
+            || keys.dtype() != Dtype::U8
+            || vectors.shape() != [rows, self.dimension]
+            || vectors.dtype() != Dtype::F16
+        {
+            return Err(bad(format!(
+                "keys {:?} and vectors {:?} are not [n, 16] bytes and [n, {}] 16-bit numbers",
+                keys.shape(),
+                vectors.shape(),
+                self.dimension
+            )));
+        }
+        if content != content_hash(keys.data(), vectors.data()) {
+            return Err(bad("is damaged: its content does not have the hash it says".to_owned()));
+        }
+        let (keys, _) = keys.data().as_chunks::<{ size_of::<Key>() }>();
+        for (key, row) in keys.iter().zip(vectors.data().chunks_exact(self.dimension * size_of::<f16>())) {
+            let (halves, _) = row.as_chunks::<{ size_of::<f16>() }>();
+            let vector: Vec<f32> = halves.iter().map(|half| f16::from_le_bytes(*half).to_f32()).collect();
+            if !vector.iter().all(|value| value.is_finite()) {
+                return Err(bad("holds a vector that is not finite".to_owned()));
+            }
+            self.vectors.insert(*key, vector);
+        }
+        Ok(())
+    }
+
+    /// Writes the vectors of `texts` that are known to a file; the same texts give the same bytes, whatever their order.
+    ///
+    /// # Errors
+    /// [`ExamplesError::File`].
+    pub fn write<'a>(&self, path: &Path, texts: impl Iterator<Item = &'a str>) -> Result<(), ExamplesError> {
+        let mut rows: Vec<(Key, &Vec<f32>)> =
+            texts.map(key).filter_map(|key| self.vectors.get(&key).map(|vector| (key, vector))).collect();
+        rows.sort_by_key(|(key, _)| *key);
+        rows.dedup_by_key(|(key, _)| *key);
+        let keys: Vec<u8> = rows.iter().flat_map(|(key, _)| *key).collect();
+        let vectors: Vec<u8> = rows
+            .iter()
+            .flat_map(|(_, vector)| vector.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()))
+            .collect();
+        let failed = |source: std::io::Error| ExamplesError::File { path: path.to_owned(), source };
+        let other = |error: safetensors::SafeTensorError| failed(std::io::Error::other(error));
+        let views = [
+            ("keys", TensorView::new(Dtype::U8, vec![rows.len(), size_of::<Key>()], &keys).map_err(other)?),
+            ("vectors", TensorView::new(Dtype::F16, vec![rows.len(), self.dimension], &vectors).map_err(other)?),
+        ];
+        let made_of = format!("{} {}", self.encoder_sha256, content_hash(&keys, &vectors));
+        let metadata = HashMap::from([(MADE_OF.to_owned(), made_of)]);
+        let bytes = safetensors::serialize(views, Some(metadata)).map_err(other)?;
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        // Another process may start at the same time: each writes a file of its own and moves it into place whole.
+        let partial = path.with_extension(format!("partial-{}", std::process::id()));
+        std::fs::write(&partial, bytes).map_err(failed)?;
+        std::fs::rename(&partial, path).map_err(failed)
+    }
+}
+
+fn content_hash(keys: &[u8], vectors: &[u8]) -> String {
+    let hash = Sha256::new_with_prefix(keys).chain_update(vectors).finalize();
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn key(text: &str) -> Key {
+    let hash = Sha256::digest(text.as_bytes());
+    let mut key = Key::default();
+    key.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_other_encoders_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kept/examples.safetensors");
+        let mut vectors = ExampleVectors::new("aa", 3);
+        vectors.insert("один", &[0.1, 0.2, 0.3]);
+        vectors.insert("два", &[0.4, 0.5, 0.6]);
+        vectors.write(&path, ["один", "два", "неизвестный"].into_iter()).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        vectors.write(&path, ["два", "один", "два"].into_iter()).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+
+        let mut again = ExampleVectors::new("aa", 3);
+        again.read(&path).unwrap();
+        assert_eq!(again.len(), 2);
+        assert_eq!(again.get("два"), vectors.get("два"));
+        assert_eq!(again.get("неизвестный"), None);
+
+        for (encoder, dimension, part) in [("bb", 3, "made for encoder aa"), ("aa", 4, "are not [n, 16] bytes")] {
+            let error = ExampleVectors::new(encoder, dimension).read(&path).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        std::fs::write(&path, &bytes[..bytes.len() - 2]).unwrap();
+        assert!(ExampleVectors::new("aa", 3).read(&path).is_err());
+        let mut changed = bytes.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, changed).unwrap();
+        let error = ExampleVectors::new("aa", 3).read(&path).unwrap_err().to_string();
+        assert!(error.contains("damaged"), "{error}");
+    }
+}
