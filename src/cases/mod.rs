@@ -3,6 +3,8 @@
 //! Enters: [`Case`]s and queries of one tenant. Leaves: cases and hits. One trait, [`CaseStore`]; the embedded store stands
 //! behind it. Never here: tagging, protobuf.
 
+pub mod edge;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -107,9 +109,9 @@ pub struct CaseFilter {
     pub sentiments: Vec<SentimentLabel>,
     /// Cases of this customer.
     pub customer_id: Option<String>,
-    /// Cases said at this time or later.
+    /// Cases said at this time or later, to the microsecond.
     pub occurred_from: Option<Timestamp>,
-    /// Cases said before this time.
+    /// Cases said before this time, to the microsecond.
     pub occurred_until: Option<Timestamp>,
 }
 
@@ -197,25 +199,26 @@ pub trait CaseStore: Send + Sync + 'static {
     /// Stores cases, replacing those with the same id. When this returns, they survive a crash. All or nothing.
     ///
     /// # Errors
-    /// `Invalid` for a vector of another dimension or that is not finite, an empty id, or an id twice in one call; `Busy`; `Unavailable`.
+    /// `Invalid` for too many cases in one call, a vector of another dimension or that is not a finite unit vector, a case with a
+    /// number that is not finite, an empty id, or an id twice in one call; `Busy`; `Unavailable`.
     async fn upsert(&self, tenant: &TenantId, cases: Vec<NewCase>) -> Result<Vec<UpsertOutcome>, CaseStoreError>;
 
     /// One case.
     ///
     /// # Errors
-    /// `NotFound`, `Unavailable`.
+    /// `NotFound`, `Busy`, `Unavailable`.
     async fn get(&self, tenant: &TenantId, id: &str) -> Result<Case, CaseStoreError>;
 
     /// The cases most similar to a vector or to a stored case, most similar first.
     ///
     /// # Errors
-    /// `Invalid`, `NotFound` (for a case id), `Unavailable`.
+    /// `Invalid`, `NotFound` (for a case id), `Busy`, `Unavailable`.
     async fn find_similar(&self, tenant: &TenantId, query: SimilarQuery) -> Result<Vec<SimilarCase>, CaseStoreError>;
 
     /// How many cases a filter matches, exactly.
     ///
     /// # Errors
-    /// `Unavailable`.
+    /// `Busy`, `Unavailable`.
     async fn count(&self, tenant: &TenantId, filter: &CaseFilter) -> Result<u64, CaseStoreError>;
 
     /// Deletes the cases that a filter matches and says how many those were. When this returns, they stay deleted after a crash.
@@ -227,10 +230,10 @@ pub trait CaseStore: Send + Sync + 'static {
     /// Asks the store for a sign of life.
     ///
     /// # Errors
-    /// `Unavailable`, with the reason.
+    /// `Unavailable`, with the reason; `Busy`, which is a sign of life too.
     async fn probe(&self) -> Result<(), CaseStoreError>;
 
-    /// Writes out what is pending and closes; later calls answer `Unavailable`.
+    /// Writes out what is pending and closes; later calls answer `Unavailable`. Closing again does nothing.
     ///
     /// # Errors
     /// `Unavailable`, with the reason.

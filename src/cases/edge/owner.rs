@@ -1,0 +1,489 @@
+//! The thread that owns the store: every write, flush and the closing happen here, one after another.
+//!
+//! Writes that wait together are journalled in one transaction (one fsync), then applied, then answered. A write that was
+//! journalled and could not be applied leaves the store broken: the journal knows more than the engine, and only opening the
+//! store again brings them together.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use qdrant_edge::Filter;
+use qdrant_edge::external::uuid::Uuid;
+use tokio::sync::oneshot;
+
+use super::change::{Change, StoredCase};
+use super::engine::{Engine, EngineFault};
+use super::folder::StoreFolder;
+use super::journal::{Journal, JournalFault};
+use super::payload::point_id;
+use crate::cases::{CaseStoreError, UpsertOutcome};
+
+/// Commands in one transaction of the journal.
+const GROUP_COMMANDS: usize = 64;
+/// Cases after which a group takes no further command.
+const GROUP_CASES: usize = 1_024;
+/// Length of the journal, in bytes, after which it is flushed away whatever the options say.
+const JOURNAL_LIMIT_BYTES: u64 = 64 << 20;
+
+type Reply<T> = oneshot::Sender<Result<T, CaseStoreError>>;
+
+/// What the owner thread can be asked for.
+pub(super) enum Command {
+    /// Stores cases.
+    Upsert { cases: Vec<StoredCase>, reply: Reply<Vec<UpsertOutcome>> },
+    /// Deletes what a filter matches.
+    Delete { filter: Box<Filter>, reply: Reply<u64> },
+    /// Flushes and ends the thread.
+    Close { reply: Reply<()> },
+}
+
+impl Command {
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Command::Upsert { reply, .. } => reply.is_closed(),
+            Command::Delete { reply, .. } => reply.is_closed(),
+            Command::Close { .. } => false,
+        }
+    }
+}
+
+/// What the owner thread and the readers share.
+pub(super) struct Shared {
+    /// The engine; `None` once the store is closed. Readers share it; the owner takes it alone while it applies a write, so that
+    /// a reader sees a call's cases all or not at all.
+    engine: RwLock<Option<Engine>>,
+    /// Why the store is broken, once it is.
+    broken: OnceLock<String>,
+}
+
+impl Shared {
+    pub(super) fn new(engine: Engine) -> Self {
+        Self { engine: RwLock::new(Some(engine)), broken: OnceLock::new() }
+    }
+
+    /// Reads from the engine.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Engine) -> Result<T, EngineFault>) -> Result<T, CaseStoreError> {
+        if let Some(reason) = self.broken.get() {
+            return Err(CaseStoreError::Unavailable(reason.clone()));
+        }
+        self.with_engine(read).map_err(unavailable)
+    }
+
+    /// Why the store is broken, if it is.
+    pub(super) fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
+    }
+
+    fn with_engine<T>(&self, call: impl FnOnce(&Engine) -> Result<T, EngineFault>) -> Result<T, EngineFault> {
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        call(engine.as_ref().ok_or_else(closed)?)
+    }
+
+    fn with_engine_alone<T>(&self, call: impl FnOnce(&mut Option<Engine>) -> T) -> T {
+        call(&mut self.engine.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn closed() -> EngineFault {
+    EngineFault::new("reach the cases", "the store is closed")
+}
+
+fn unavailable(fault: EngineFault) -> CaseStoreError {
+    CaseStoreError::Unavailable(fault.to_string())
+}
+
+/// Why a group of commands failed.
+#[derive(Debug, thiserror::Error)]
+enum GroupFault {
+    /// Before anything was written: the commands may be tried again.
+    #[error("{0}")]
+    Planning(EngineFault),
+    /// The journal failed.
+    #[error("could not write the journal: {0}")]
+    Journal(JournalFault),
+    /// The journal has what the engine lacks.
+    #[error("{0}")]
+    Applying(EngineFault),
+    /// A bug here.
+    #[error("the store's own thread panicked")]
+    Panic,
+}
+
+/// What a command did, to be said when it is safe.
+enum Outcome {
+    Upserted(Vec<UpsertOutcome>),
+    Deleted(u64),
+}
+
+/// The state of the owner thread.
+pub(super) struct Owner {
+    shared: Arc<Shared>,
+    commands: Receiver<Command>,
+    journal: Journal,
+    folder: StoreFolder,
+    dimension: usize,
+    flush_every: Duration,
+    flush_after_ops: usize,
+    /// Cases written or deleted since the last flush.
+    unflushed: usize,
+    /// When the next flush is due; `None` while there is nothing to flush, or it is due never.
+    flush_due: Option<Instant>,
+}
+
+impl Owner {
+    /// The owner of an open store whose journal is empty. Flushes after a time or a number of cases, whichever comes first.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        commands: Receiver<Command>,
+        journal: Journal,
+        folder: StoreFolder,
+        dimension: usize,
+        (flush_every, flush_after_ops): (Duration, usize),
+    ) -> Self {
+        Self {
+            shared,
+            commands,
+            journal,
+            folder,
+            dimension,
+            flush_every,
+            flush_after_ops,
+            unflushed: 0,
+            flush_due: None,
+        }
+    }
+
+    /// Serves commands until the store is closed or nobody can send any more.
+    pub(super) fn run(mut self) {
+        let mut held = None;
+        loop {
+            let first = match held.take() {
+                Some(command) => command,
+                None => match self.wait() {
+                    Ok(command) => command,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.flush();
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => {
+                        // Nobody is left to tell; a failure was logged.
+                        let _ = self.finish();
+                        return;
+                    }
+                },
+            };
+            if let Command::Close { reply } = first {
+                let result = self.finish();
+                // The folder is free before the answer says so.
+                drop(self);
+                let _ = reply.send(result);
+                return;
+            }
+            let (group, next) = self.gather(first);
+            held = next;
+            self.serve(group);
+        }
+    }
+
+    fn wait(&self) -> Result<Command, RecvTimeoutError> {
+        match self.flush_due {
+            Some(due) => self.commands.recv_timeout(due.saturating_duration_since(Instant::now())),
+            None => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// Commands that can be journalled together, and the first one after them. A deletion never follows an upsert in one group:
+    /// its filter is matched against what the engine holds, and must not miss what was just stored.
+    fn gather(&self, first: Command) -> (Vec<Command>, Option<Command>) {
+        let mut group = vec![first];
+        let mut cases = 0;
+        let mut has_upsert = false;
+        loop {
+            if let Some(Command::Upsert { cases: added, .. }) = group.last() {
+                cases += added.len();
+                has_upsert = true;
+            }
+            if group.len() >= GROUP_COMMANDS || cases >= GROUP_CASES {
+                return (group, None);
+            }
+            match self.commands.try_recv() {
+                Ok(command @ Command::Close { .. }) => return (group, Some(command)),
+                Ok(command @ Command::Delete { .. }) if has_upsert => return (group, Some(command)),
+                Ok(command) => group.push(command),
+                Err(_) => return (group, None),
+            }
+        }
+    }
+
+    fn serve(&mut self, mut group: Vec<Command>) {
+        group.retain(|command| !command.is_abandoned());
+        if group.is_empty() {
+            return;
+        }
+        let result = match self.shared.broken() {
+            Some(reason) => Err(reason.to_owned()),
+            None => self.write_guarded(&mut group).map_err(|fault| {
+                let reason = fault.to_string();
+                if !matches!(fault, GroupFault::Planning(_)) {
+                    self.declare_broken(&reason);
+                }
+                reason
+            }),
+        };
+        match result {
+            Ok(outcomes) => {
+                for (command, outcome) in group.into_iter().zip(outcomes) {
+                    // A caller that left in the meantime does not hear that its write was made.
+                    match (command, outcome) {
+                        (Command::Upsert { reply, .. }, Outcome::Upserted(outcomes)) => drop(reply.send(Ok(outcomes))),
+                        (Command::Delete { reply, .. }, Outcome::Deleted(count)) => drop(reply.send(Ok(count))),
+                        _ => {}
+                    }
+                }
+                self.schedule_flush();
+            }
+            Err(reason) => {
+                let error = || CaseStoreError::Unavailable(reason.clone());
+                for command in group {
+                    match command {
+                        Command::Upsert { reply, .. } => drop(reply.send(Err(error()))),
+                        Command::Delete { reply, .. } => drop(reply.send(Err(error()))),
+                        Command::Close { reply } => drop(reply.send(Err(error()))),
+                    }
+                }
+            }
+        }
+    }
+
+    fn write_guarded(&mut self, group: &mut [Command]) -> Result<Vec<Outcome>, GroupFault> {
+        catch_unwind(AssertUnwindSafe(|| self.write(group))).unwrap_or(Err(GroupFault::Panic))
+    }
+
+    /// Journals and applies a group; one outcome a command.
+    fn write(&mut self, group: &mut [Command]) -> Result<Vec<Outcome>, GroupFault> {
+        let planned = self.shared.with_engine(|engine| plan(engine, group)).map_err(GroupFault::Planning)?;
+        let (changes, outcomes): (Vec<Option<Change>>, Vec<Outcome>) = planned.into_iter().unzip();
+        let changes: Vec<Change> = changes.into_iter().flatten().collect();
+        if changes.is_empty() {
+            return Ok(outcomes);
+        }
+        let records: Vec<Vec<u8>> = changes.iter().map(Change::encode).collect();
+        self.journal.append(&records).map_err(GroupFault::Journal)?;
+        self.unflushed += changes.iter().map(Change::len).sum::<usize>();
+        let applied = self.shared.with_engine_alone(|engine| {
+            let engine = engine.as_ref().ok_or_else(closed)?;
+            changes.into_iter().try_for_each(|change| engine.apply(change))
+        });
+        applied.map_err(GroupFault::Applying)?;
+        Ok(outcomes)
+    }
+
+    fn schedule_flush(&mut self) {
+        let now = Instant::now();
+        let overdue = self.flush_due.is_some_and(|due| due <= now);
+        if overdue || self.unflushed >= self.flush_after_ops || self.journal.bytes() >= JOURNAL_LIMIT_BYTES {
+            self.flush();
+        } else if self.unflushed > 0 && self.flush_due.is_none() {
+            self.flush_due = now.checked_add(self.flush_every);
+        }
+    }
+
+    /// Writes the engine's state out and cuts the journal; a failure leaves the store broken.
+    fn flush(&mut self) {
+        self.flush_due = None;
+        if let Err(reason) = self.try_flush() {
+            self.declare_broken(&reason);
+        }
+    }
+
+    fn try_flush(&mut self) -> Result<(), String> {
+        if self.shared.broken().is_some() || self.unflushed == 0 {
+            return Ok(());
+        }
+        let log_is_long = self
+            .shared
+            .with_engine(|engine| engine.flush().map(|()| engine.log_is_long()))
+            .map_err(|fault| fault.to_string())?;
+        // A journal that is not cut would be replayed once more, which changes nothing; but it can't be trusted with more.
+        catch_unwind(AssertUnwindSafe(|| self.journal.cut()))
+            .unwrap_or_else(|_| Err(JournalFault::panicked()))
+            .map_err(|fault| format!("could not cut the journal: {fault}"))?;
+        self.unflushed = 0;
+        if log_is_long { self.reload().map_err(|fault| fault.to_string()) } else { Ok(()) }
+    }
+
+    /// Closes and loads the engine, which trims its log.
+    fn reload(&self) -> Result<(), EngineFault> {
+        self.shared.with_engine_alone(|engine| {
+            drop(engine.take());
+            *engine = Some(Engine::load(&self.folder.shard(), self.dimension)?);
+            Ok(())
+        })
+    }
+
+    fn declare_broken(&self, reason: &str) {
+        tracing::error!(reason, "the case store is broken until it is opened again");
+        let _ = self.shared.broken.set(format!("{reason}; the store has to be opened again"));
+    }
+
+    fn finish(&mut self) -> Result<(), CaseStoreError> {
+        let flushed = self.try_flush();
+        self.shared.with_engine_alone(|engine| drop(engine.take()));
+        let reason = self.shared.broken().map(str::to_owned).or(flushed.err());
+        reason.map_or(Ok(()), |reason| Err(CaseStoreError::Unavailable(reason)))
+    }
+}
+
+/// What each command of a group does, given what those before it do. The cases of upserts are taken out of the commands.
+fn plan(engine: &Engine, group: &mut [Command]) -> Result<Vec<(Option<Change>, Outcome)>, EngineFault> {
+    // Whether a point exists, where the group knows better than the engine.
+    let mut exists: HashMap<Uuid, bool> = HashMap::new();
+    let mut planned = Vec::with_capacity(group.len());
+    for command in group {
+        planned.push(match command {
+            Command::Upsert { cases, .. } => {
+                let points: Vec<Uuid> = cases.iter().map(|stored| point_id(&stored.tenant, &stored.case.id)).collect();
+                let stored_already = engine.existing(&points)?;
+                let outcome = |point: &Uuid| match exists.insert(*point, true) {
+                    Some(true) => UpsertOutcome::Replaced,
+                    Some(false) => UpsertOutcome::Created,
+                    None if stored_already.contains(point) => UpsertOutcome::Replaced,
+                    None => UpsertOutcome::Created,
+                };
+                let outcomes = points.iter().map(outcome).collect();
+                (Some(Change::Upsert(std::mem::take(cases))), Outcome::Upserted(outcomes))
+            }
+            Command::Delete { filter, .. } => {
+                let mut points = engine.matching(filter)?;
+                points.retain(|point| exists.insert(*point, false) != Some(false));
+                let count = points.len() as u64;
+                ((count > 0).then_some(Change::Delete(points)), Outcome::Deleted(count))
+            }
+            Command::Close { .. } => continue,
+        });
+    }
+    Ok(planned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{SyncSender, sync_channel};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::cases::edge::filter::engine_filter;
+    use crate::cases::edge::sample;
+    use crate::cases::{CaseFilter, NewCase, TenantId};
+
+    type Answer<T> = oneshot::Receiver<Result<T, CaseStoreError>>;
+
+    struct Fixture {
+        _parent: TempDir,
+        commands: SyncSender<Command>,
+        owner: Owner,
+    }
+
+    /// An owner that is not running yet.
+    fn fixture() -> Fixture {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = StoreFolder::lock(&parent.path().join("cases"), 2, "ab").unwrap();
+        let engine = Engine::create(&folder.shard(), 2).unwrap();
+        let journal = Journal::create(&folder.journal()).unwrap();
+        let (commands, receiver) = sync_channel(100);
+        let shared = Arc::new(Shared::new(engine));
+        let never = (Duration::from_secs(3_600), usize::MAX);
+        let owner = Owner::new(shared, receiver, journal, folder, 2, never);
+        Fixture { _parent: parent, commands, owner }
+    }
+
+    impl Fixture {
+        fn upsert(&self, id: &str, vector: &[f32]) -> Answer<Vec<UpsertOutcome>> {
+            let new = NewCase { case: sample::case(id), vector: vector.to_vec() };
+            let cases = vec![StoredCase::new(&TenantId::default(), new).unwrap()];
+            let (reply, answer) = oneshot::channel();
+            self.commands.send(Command::Upsert { cases, reply }).unwrap();
+            answer
+        }
+
+        fn delete(&self, ids: &[&str]) -> Answer<u64> {
+            let filter = CaseFilter { ids: ids.iter().map(|id| (*id).to_owned()).collect(), ..CaseFilter::default() };
+            let (reply, answer) = oneshot::channel();
+            let filter = Box::new(engine_filter(&TenantId::default(), &filter));
+            self.commands.send(Command::Delete { filter, reply }).unwrap();
+            answer
+        }
+
+        fn close(&self) -> Answer<()> {
+            let (reply, answer) = oneshot::channel();
+            self.commands.send(Command::Close { reply }).unwrap();
+            answer
+        }
+    }
+
+    fn answered<T>(mut answer: Answer<T>) -> Result<T, CaseStoreError> {
+        answer.try_recv().expect("an answer was given")
+    }
+
+    #[test]
+    fn each_command_sees_what_those_before_it_did_whether_grouped_or_not() {
+        let fixture = fixture();
+        let unit = [1.0, 0.0];
+        let first = fixture.upsert("1", &unit);
+        let again = fixture.upsert("1", &unit);
+        let deleted = fixture.delete(&["1", "2"]);
+        let deleted_twice = fixture.delete(&["1", "2"]);
+        let restored = fixture.upsert("1", &unit);
+        let second = fixture.upsert("2", &unit);
+        let both = fixture.delete(&["1", "2"]);
+        let closed = fixture.close();
+        fixture.owner.run();
+        assert_eq!(answered(first).unwrap(), [UpsertOutcome::Created]);
+        assert_eq!(answered(again).unwrap(), [UpsertOutcome::Replaced]);
+        assert_eq!(answered(deleted).unwrap(), 1);
+        assert_eq!(answered(deleted_twice).unwrap(), 0);
+        assert_eq!(answered(restored).unwrap(), [UpsertOutcome::Created]);
+        assert_eq!(answered(second).unwrap(), [UpsertOutcome::Created]);
+        assert_eq!(answered(both).unwrap(), 2);
+        answered(closed).unwrap();
+    }
+
+    #[test]
+    fn a_write_whose_caller_left_is_not_made() {
+        let fixture = fixture();
+        drop(fixture.upsert("1", &[1.0, 0.0]));
+        let deleted = fixture.delete(&["1"]);
+        let closed = fixture.close();
+        fixture.owner.run();
+        assert_eq!(answered(deleted).unwrap(), 0);
+        answered(closed).unwrap();
+    }
+
+    #[test]
+    fn a_write_that_the_engine_refuses_breaks_the_store_and_stays_in_the_journal() {
+        let fixture = fixture();
+        let sound = fixture.upsert("1", &[1.0, 0.0]);
+        // A deletion after an upsert begins a group, which the refused write then fails with it.
+        let grouped = fixture.delete(&["1"]);
+        let refused = fixture.upsert("2", &[1.0, 0.0, 0.0]);
+        let late = fixture.delete(&["1"]);
+        let closed = fixture.close();
+        let shared = fixture.owner.shared.clone();
+        let journal = fixture.owner.folder.journal();
+        fixture.owner.run();
+
+        assert_eq!(answered(sound).unwrap(), [UpsertOutcome::Created]);
+        assert!(matches!(answered(closed), Err(CaseStoreError::Unavailable(_))));
+        for reason in [answered(grouped).err(), answered(refused).err(), answered(late).err()] {
+            let reason = reason.unwrap();
+            assert!(matches!(&reason, CaseStoreError::Unavailable(_)), "{reason:?}");
+            assert!(reason.to_string().contains("could not store cases"), "{reason}");
+        }
+        let read = shared.read(Engine::probe).unwrap_err();
+        assert!(read.to_string().ends_with("the store has to be opened again"), "{read}");
+        assert!(!Journal::open(&journal).unwrap().is_empty());
+    }
+}
