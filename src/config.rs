@@ -1,0 +1,312 @@
+//! Everything that can be set, in one struct.
+//!
+//! Enters: a TOML file, the environment, flags; each overrides the one before it. Leaves: a [`Config`] validated whole, or a
+//! [`ConfigError`] that names every problem at once, each with its key, where it came from and what is allowed. Never here:
+//! anything that acts on a setting.
+//!
+//! The keys are declared once, in the list below; the structs, the defaults, the names of environment variables, the checks and
+//! the table of [`Config::keys`] are made of it.
+
+mod sources;
+mod value;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::feedback::named_enum;
+pub use sources::{ConfigError, Origin, Problem};
+use sources::{Given, Source};
+pub use value::Allowed;
+use value::Allowed::{Address, Integer, Name, Number, OneOf, OptionalPath};
+use value::Value;
+
+named_enum! {
+    /// How log lines are written.
+    LogFormat {
+        /// For a person at a terminal.
+        Human = "human",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+named_enum! {
+    /// The least important level that is logged.
+    LogLevel {
+        /// Faults of the service.
+        Error = "error",
+        /// What somebody should look at.
+        Warn = "warn",
+        /// One line a call.
+        Info = "info",
+        /// What helps to find a fault.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+/// A key of the configuration, for documentation and `config keys`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Key {
+    /// Name in the file and in flags: `section.key`.
+    pub name: &'static str,
+    /// The default, as it would be written; empty for "not set".
+    pub default: String,
+    /// What is allowed.
+    pub allowed: Allowed,
+    /// What it means, in one or two sentences.
+    pub meaning: &'static str,
+}
+
+impl Key {
+    /// Name of the environment variable: `OTKLIK_SECTION_KEY`.
+    pub fn environment_variable(&self) -> String {
+        format!("{}{}", sources::ENVIRONMENT_PREFIX, self.name.replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+/// A key with the value in force and where it came from, for `config show`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// Name of the key: `section.key`.
+    pub key: &'static str,
+    /// The value in force; empty for "not set".
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Makes the sections, [`Config`], and the tables over them from one list of keys.
+macro_rules! settings {
+    ($(
+        $(#[doc = $about:literal])+
+        $section:ident: $Section:ident {
+            $( $(#[doc = $meaning:literal])+ $key:ident: $kind:ty = $default:expr, $allowed:expr; )+
+        }
+    )+) => {
+        $(
+            $(#[doc = $about])+
+            #[derive(Debug, Clone, PartialEq)]
+            pub struct $Section { $( $(#[doc = $meaning])+ pub $key: $kind, )+ }
+
+            impl Default for $Section {
+                fn default() -> Self {
+                    Self { $( $key: $default, )+ }
+                }
+            }
+        )+
+
+        /// Everything that can be set.
+        #[derive(Debug, Clone, PartialEq, Default)]
+        pub struct Config { $( $(#[doc = $about])+ pub $section: $Section, )+ }
+
+        impl Config {
+            /// Every key, in order of declaration.
+            pub fn keys() -> Vec<Key> {
+                let defaults = Self::default().values();
+                let declared = [$($(
+                    (concat!(stringify!($section), ".", stringify!($key)), $allowed, concat!($($meaning),+).trim_ascii()),
+                )+)+];
+                let with_default = declared.into_iter().zip(defaults);
+                with_default.map(|((name, allowed, meaning), default)| Key { name, default, allowed, meaning }).collect()
+            }
+
+            /// Every value as it would be written, in order of declaration.
+            fn values(&self) -> Vec<String> {
+                vec![$($( self.$section.$key.write(), )+)+]
+            }
+
+            /// Sets one key; false if the value is not allowed.
+            fn set(&mut self, name: &str, text: &str) -> bool {
+                $($(
+                    if name == concat!(stringify!($section), ".", stringify!($key)) {
+                        return match Value::read(text, &$allowed) {
+                            Some(value) => {
+                                self.$section.$key = value;
+                                true
+                            }
+                            None => false,
+                        };
+                    }
+                )+)+
+                false
+            }
+        }
+    };
+}
+
+settings! {
+    /// The listening side.
+    server: ServerConfig {
+        /// Address and port that the service listens on.
+        listen: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051), Address;
+        /// Longest message read from a caller, in bytes, after decompression.
+        max_message_bytes: usize = 16 * 1024 * 1024, Integer(1_024, 256 * 1024 * 1024);
+        /// Calls in work at once; a stream counts as one. More are refused at once with RESOURCE_EXHAUSTED.
+        max_concurrent_requests: usize = 256, Integer(1, 100_000);
+        /// Time a call may take if its caller set no deadline, in milliseconds; also the time for each request of a stream.
+        default_deadline_ms: u64 = 10_000, Integer(1, 86_400_000);
+        /// Most time that any call of one response may take, in milliseconds, whatever its caller asked for.
+        max_deadline_ms: u64 = 300_000, Integer(1, 86_400_000);
+        /// Requests of one stream in work at once.
+        stream_in_flight: usize = 32, Integer(1, 10_000);
+        /// A stream without a request for this long is ended, in milliseconds.
+        stream_idle_ms: u64 = 300_000, Integer(100, 86_400_000);
+        /// Items of one batch in work at once.
+        batch_in_flight: usize = 32, Integer(1, 10_000);
+        /// When told to stop: how long calls are still accepted after readiness turned false, in milliseconds.
+        drain_delay_ms: u64 = 500, Integer(0, 600_000);
+        /// When told to stop: how long calls in work may take to finish, in milliseconds; after it they are aborted.
+        drain_timeout_ms: u64 = 30_000, Integer(0, 3_600_000);
+        /// How often the model (until it answered once) and the case store are asked for a sign of life, in milliseconds.
+        probe_interval_ms: u64 = 5_000, Integer(10, 600_000);
+    }
+
+    /// What one request may hold.
+    limits: LimitsConfig {
+        /// Longest text, or turns together, in characters.
+        max_text_chars: usize = 100_000, Integer(1, 10_000_000);
+        /// Most turns of one conversation.
+        max_turns: usize = 2_000, Integer(1, 100_000);
+        /// Most items of one batch.
+        max_batch_items: usize = 1_000, Integer(1, 100_000);
+        /// Most attributes of one piece of feedback.
+        max_attributes: usize = 64, Integer(0, 10_000);
+        /// Longest value of an attribute, in characters.
+        max_attribute_chars: usize = 2_000, Integer(1, 100_000);
+        /// Longest id, name of a channel, product and the like, and key of an attribute, in characters.
+        max_id_chars: usize = 128, Integer(8, 1_024);
+        /// Most values in one list of a case filter.
+        max_filter_values: usize = 1_000, Integer(1, 100_000);
+        /// Most similar cases that one call may ask for.
+        max_similar: usize = 100, Integer(1, 10_000);
+        /// Tokens that may wait to be computed; what does not fit is refused with RESOURCE_EXHAUSTED.
+        queue_tokens: usize = 262_144, Integer(512, 1_000_000_000);
+    }
+
+    /// Which models serve.
+    models: ModelsConfig {
+        /// Folder of the models; not set, the model that comes with the program is used.
+        dir: Option<PathBuf> = None, OptionalPath;
+        /// Id of the encoder.
+        encoder: String = "e5-small-ru-en".to_owned(), Name;
+    }
+
+    /// The taxonomy.
+    taxonomy: TaxonomyConfig {
+        /// File of the taxonomy; not set, the taxonomy that comes with the program is used.
+        path: Option<PathBuf> = None, OptionalPath;
+    }
+
+    /// The case store.
+    cases: CasesConfig {
+        /// Folder of the embedded case store.
+        dir: PathBuf = PathBuf::from("./data/cases"), Allowed::Path;
+        /// Calls that may wait for the case store; more are refused with RESOURCE_EXHAUSTED.
+        queue_limit: usize = 256, Integer(1, 100_000);
+    }
+
+    /// The processors.
+    compute: ComputeConfig {
+        /// Threads that compute; 0 is one a core.
+        threads: usize = 0, Integer(0, 1_024);
+    }
+
+    /// Decisions of tagging.
+    tagging: TaggingConfig {
+        /// Least probability of a topic that is reported.
+        topic_threshold: f32 = 0.4, Number(0.0, 1.0);
+        /// Most topics of one text.
+        max_topics: usize = 5, Integer(1, 100);
+        /// Folder where vectors of a taxonomy's own examples are kept, so that the next start need not compute them.
+        examples_dir: PathBuf = PathBuf::from("./data/examples"), Allowed::Path;
+    }
+
+    /// The log.
+    log: LogConfig {
+        /// How log lines are written.
+        format: LogFormat = LogFormat::Human, OneOf(&["human", "json"]);
+        /// The least important level that is logged.
+        level: LogLevel = LogLevel::Info, OneOf(&["error", "warn", "info", "debug", "trace"]);
+    }
+}
+
+/// A configuration and how it came about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Every key with its value and origin, in order of declaration.
+    pub settings: Vec<Setting>,
+}
+
+impl Config {
+    /// Reads the file, if there is one, the environment (variables that begin with `OTKLIK_` and a section), and the flags
+    /// (`section.key` and value), each overriding the one before it, and checks the whole.
+    ///
+    /// `OTKLIK_CONFIG` is left to the caller, who finds the file by it. Relative paths stay relative to the working directory.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem: a file that can't be read or parsed, unknown keys, values that are not allowed, and
+    /// values that contradict each other.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[(String, String)],
+    ) -> Result<Loaded, ConfigError> {
+        let keys = Self::keys();
+        let mut source = Source::new(&keys);
+        if let Some(path) = file {
+            source.read_file(path);
+        }
+        source.read_environment(environment);
+        source.read_flags(flags);
+        let (given, mut problems) = source.finish();
+
+        let mut config = Self::default();
+        let mut origins = vec![Origin::Default; keys.len()];
+        for Given { key, text, origin } in given {
+            let declared = keys.iter().zip(&mut origins).find(|(declared, _)| declared.name == key);
+            let Some((declared, origin_in_force)) = declared else { continue };
+            if config.set(key, &text) {
+                *origin_in_force = origin;
+            } else {
+                problems.push(Problem::not_allowed(key, &text, origin, &declared.allowed));
+            }
+        }
+        let origin_of = |name: &str| {
+            let declared = keys.iter().zip(&origins).find(|(declared, _)| declared.name == name);
+            declared.map_or(Origin::Default, |(_, origin)| origin.clone())
+        };
+        problems.extend(config.contradictions(origin_of));
+        if !problems.is_empty() {
+            return Err(ConfigError { problems });
+        }
+        let settings = keys.iter().zip(config.values()).zip(origins);
+        let settings = settings.map(|((key, value), origin)| Setting { key: key.name, value, origin }).collect();
+        Ok(Loaded { config, settings })
+    }
+
+    /// Values that are allowed alone but not together.
+    fn contradictions(&self, origin_of: impl Fn(&str) -> Origin) -> Vec<Problem> {
+        let (default, most) = (self.server.default_deadline_ms, self.server.max_deadline_ms);
+        let mut problems = Vec::new();
+        if default > most {
+            // The value that somebody wrote is the one to name.
+            let (key, value, rule) = match origin_of("server.default_deadline_ms") {
+                Origin::Default => {
+                    ("server.max_deadline_ms", most, format!("at least server.default_deadline_ms, {default}"))
+                }
+                _ => ("server.default_deadline_ms", default, format!("at most server.max_deadline_ms, {most}")),
+            };
+            problems.push(Problem::contradiction(key, &value.to_string(), origin_of(key), &rule));
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests;

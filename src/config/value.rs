@@ -1,0 +1,152 @@
+//! What a value may be, and how it is read and written.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{LogFormat, LogLevel};
+
+/// What is allowed as the value of a key.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Allowed {
+    /// A whole number, both ends included.
+    Integer(u64, u64),
+    /// A number, both ends included.
+    Number(f32, f32),
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// An IP address and a port.
+    Address,
+    /// A path.
+    Path,
+    /// A path, or empty for "not set".
+    OptionalPath,
+    /// Letters, digits, `-`, `_` and `.`.
+    Name,
+}
+
+impl Allowed {
+    /// True for values that a file writes without quotes.
+    pub(super) fn is_numeric(&self) -> bool {
+        matches!(self, Allowed::Integer(..) | Allowed::Number(..))
+    }
+
+    fn holds_integer(&self, number: u64) -> bool {
+        matches!(self, Allowed::Integer(min, max) if (*min..=*max).contains(&number))
+    }
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Allowed::Integer(min, max) => write!(f, "a whole number from {min} to {max}"),
+            Allowed::Number(min, max) => write!(f, "a number from {min} to {max}"),
+            Allowed::OneOf(words) => write!(f, "one of: {}", words.join(", ")),
+            Allowed::Address => f.write_str("an IP address and a port, as in 127.0.0.1:50051"),
+            Allowed::Path => f.write_str("a path"),
+            Allowed::OptionalPath => f.write_str("a path, or empty for not set"),
+            Allowed::Name => f.write_str("a name of letters, digits, '-', '_' and '.'"),
+        }
+    }
+}
+
+/// The type of a setting.
+pub(super) trait Value: Sized {
+    /// Reads a value; `None` if it is not allowed.
+    fn read(text: &str, allowed: &Allowed) -> Option<Self>;
+
+    /// The value as it would be read.
+    fn write(&self) -> String;
+}
+
+impl Value for u64 {
+    fn read(text: &str, allowed: &Allowed) -> Option<Self> {
+        text.parse().ok().filter(|number| allowed.holds_integer(*number))
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for usize {
+    fn read(text: &str, allowed: &Allowed) -> Option<Self> {
+        u64::read(text, allowed).and_then(|number| number.try_into().ok())
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for f32 {
+    fn read(text: &str, allowed: &Allowed) -> Option<Self> {
+        let Allowed::Number(min, max) = allowed else { return None };
+        text.parse().ok().filter(|number| (min..=max).contains(&number))
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for SocketAddr {
+    fn read(text: &str, _: &Allowed) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for PathBuf {
+    fn read(text: &str, _: &Allowed) -> Option<Self> {
+        (!text.is_empty()).then(|| PathBuf::from(text))
+    }
+
+    fn write(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl Value for Option<PathBuf> {
+    fn read(text: &str, _: &Allowed) -> Option<Self> {
+        Some((!text.is_empty()).then(|| PathBuf::from(text)))
+    }
+
+    fn write(&self) -> String {
+        self.as_ref().map(Value::write).unwrap_or_default()
+    }
+}
+
+impl Value for String {
+    fn read(text: &str, _: &Allowed) -> Option<Self> {
+        let named = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+        (!text.is_empty() && text.chars().all(named)).then(|| text.to_owned())
+    }
+
+    fn write(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Value for LogFormat {
+    fn read(text: &str, _: &Allowed) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for LogLevel {
+    fn read(text: &str, _: &Allowed) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
