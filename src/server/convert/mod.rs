@@ -1,0 +1,28 @@
+//! Between the wire and the domain: requests are checked on their way in, answers are only rewritten on their way out.
+//!
+//! Each check adds to one list of faults, so that a caller hears of all of them at once, each under the path of its field.
+
+mod cases;
+mod enums;
+mod feedback;
+mod tags;
+mod time;
+
+pub(super) use cases::{SimilarBounds, Wanted, deletion, similar_search, stored_case};
+pub(super) use feedback::{check_id, echoed_id, feedback};
+use tonic::Status;
+
+use super::status::Faults;
+use crate::config::LimitsConfig;
+
+/// Checks the number of items of a batch.
+///
+/// # Errors
+/// INVALID_ARGUMENT for none and for too many.
+pub(super) fn check_item_count(count: usize, limits: &LimitsConfig) -> Result<(), Status> {
+    let most = limits.max_batch_items;
+    if (1..=most).contains(&count) {
+        return Ok(());
+    }
+    Err(Faults::one("items", format!("must be 1 to {most} items (limits.max_batch_items), not {count}")))
+}

@@ -1,0 +1,200 @@
+//! The layer around every call: refuse what is too much, bound how long it takes, survive its panics, log how it ended.
+//!
+//! In this order: a draining service refuses, a full one refuses (so that callers retry elsewhere instead of waiting), then the
+//! call runs under its deadline and behind a panic guard. The permit is held until the last byte of the response. Calls of the
+//! standard services (health, reflection) are not counted and not refused: a prober must get its answer under load.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep_until;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+use tracing::{Instrument, Span};
+
+use super::body::GuardedBody;
+use super::deadline::Deadlines;
+use super::drain::Drain;
+use super::status;
+use crate::config::ServerConfig;
+
+/// Paths of our own services begin with this.
+const OWN_SERVICES: &str = "/otklik.";
+
+/// Wraps a service in a [`Guard`].
+#[derive(Clone)]
+pub(super) struct GuardLayer {
+    config: Arc<ServerConfig>,
+    admission: Arc<Semaphore>,
+    drain: Drain,
+}
+
+impl GuardLayer {
+    pub(super) fn new(config: ServerConfig, drain: Drain) -> Self {
+        let admission = Arc::new(Semaphore::new(config.max_concurrent_requests));
+        Self { config: Arc::new(config), admission, drain }
+    }
+
+    /// Resolves when no call of our services is in work.
+    pub(super) async fn idle(&self) {
+        let all = u32::try_from(self.config.max_concurrent_requests).unwrap_or(u32::MAX);
+        let _ = self.admission.acquire_many(all).await;
+    }
+
+    /// Lets a call in, or says why not.
+    fn admit(&self) -> Result<OwnedSemaphorePermit, Status> {
+        if !self.drain.takes_work() {
+            return Err(status::shutting_down());
+        }
+        Arc::clone(&self.admission).try_acquire_owned().map_err(|_| {
+            let limit = self.config.max_concurrent_requests;
+            status::overloaded(format!(
+                "{limit} calls are in work, at most {limit} may be (server.max_concurrent_requests)"
+            ))
+        })
+    }
+}
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Guard<S> {
+        Guard { inner, layer: self.clone() }
+    }
+}
+
+/// The guarded service.
+#[derive(Clone)]
+pub(super) struct Guard<S> {
+    inner: S,
+    layer: GuardLayer,
+}
+
+impl<S> Service<Request<Body>> for Guard<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response<Body>, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // The clone has not been polled ready; the service at hand has.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        let layer = self.layer.clone();
+        let deadlines = Deadlines::from_now(request.headers(), &layer.config);
+        let is_ours = request.uri().path().starts_with(OWN_SERVICES);
+        let mut record = CallRecord::new(request.uri().path(), is_ours);
+        if is_ours {
+            match layer.admit() {
+                Ok(permit) => record.permit = Some(permit),
+                Err(refusal) => return std::future::ready(Ok(record.refuse(refusal))).boxed(),
+            }
+        }
+        request.extensions_mut().insert(deadlines);
+
+        async move {
+            let work = async move { inner.call(request).await }.instrument(record.span.clone());
+            let work = AssertUnwindSafe(work).catch_unwind();
+            let answer_due = if is_ours { Some(deadlines.answer) } else { deadlines.call };
+            tokio::select! {
+                // The deadline first: a batch ends one way, not sometimes with the items that were in time.
+                biased;
+                () = passed(answer_due) => Ok(record.refuse(status::deadline_exceeded())),
+                () = layer.drain.aborted() => Ok(record.refuse(status::shutting_down())),
+                outcome = work => match outcome {
+                    Ok(Ok(response)) => Ok(layer.guard_response(response, deadlines, record)),
+                    Ok(Err(error)) => Err(error),
+                    Err(_) => Ok(record.refuse_after_panic()),
+                },
+            }
+        }
+        .boxed()
+    }
+}
+
+impl GuardLayer {
+    fn guard_response(&self, response: Response<Body>, deadlines: Deadlines, mut record: CallRecord) -> Response<Body> {
+        if let Some(told) = Status::from_header_map(response.headers()) {
+            let told_code = told.code();
+            let retold = status::of_reading(told, self.config.max_message_bytes);
+            if retold.code() != told_code {
+                return record.refuse(retold);
+            }
+            record.code = Some(told_code);
+        }
+        let interruption = interrupted(deadlines.call, self.drain.aborted());
+        response.map(|body| Body::new(GuardedBody::new(body, interruption, record)))
+    }
+}
+
+/// Resolves with the reason when a response has to stop before its end.
+async fn interrupted(due: Option<Instant>, aborted: impl Future<Output = ()>) -> Status {
+    tokio::select! {
+        biased;
+        () = aborted => status::shutting_down(),
+        () = passed(due) => status::deadline_exceeded(),
+    }
+}
+
+async fn passed(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What is known of a call; logged when it is over. Never holds anything that a customer wrote.
+pub(super) struct CallRecord {
+    is_ours: bool,
+    started: Instant,
+    permit: Option<OwnedSemaphorePermit>,
+    /// How it ended; `None` until it did, and for good if its caller left.
+    pub(super) code: Option<Code>,
+    pub(super) span: Span,
+}
+
+impl CallRecord {
+    fn new(method: &str, is_ours: bool) -> Self {
+        let span = tracing::error_span!("call", method, request_id = tracing::field::Empty);
+        Self { is_ours, started: Instant::now(), permit: None, code: None, span }
+    }
+
+    /// Ends the call with a status and no message.
+    fn refuse(mut self, status: Status) -> Response<Body> {
+        self.code = Some(status.code());
+        status.into_http()
+    }
+
+    fn refuse_after_panic(self) -> Response<Body> {
+        let status = self.span.in_scope(|| status::internal("the call panicked"));
+        self.refuse(status)
+    }
+}
+
+impl Drop for CallRecord {
+    fn drop(&mut self) {
+        let elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let code = self.code.map_or("caller left".to_owned(), |code| format!("{code:?}"));
+        let _entered = self.span.enter();
+        if self.is_ours {
+            tracing::info!(code, elapsed_ms, "call ended");
+        } else {
+            tracing::debug!(code, elapsed_ms, "call ended");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The gRPC service: requests in from the network, answers out.
+//!
+//! Enters: a configuration, something that tags, something that keeps cases, a listening socket, and a future that says when to
+//! stop. Leaves: answers to callers, until told to stop; then the service drains. Each RPC is thin: decode, check, call, encode.
+//! Around all of them stands one layer, `guard`. Never here: models, storage engines, decisions about tags.
+
+mod body;
+mod call;
+mod case_service;
+mod convert;
+mod deadline;
+mod drain;
+mod guard;
+mod panics;
+mod readiness;
+mod status;
+mod tagging_service;
+pub mod wire;
+mod work;
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{Fuse, FusedFuture};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tonic::codec::CompressionEncoding;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use self::drain::Drain;
+use self::guard::GuardLayer;
+pub use self::panics::log_panics_without_message;
+use self::readiness::Ready;
+use self::wire::v1::case_service_server::CaseServiceServer;
+use self::wire::v1::tagging_service_server::TaggingServiceServer;
+use crate::cases::{CaseStore, TenantId};
+use crate::config::Config;
+use crate::tagging::Tagger;
+
+/// After work was aborted: how long connections may take to close before they are left behind.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+
+/// A peer that says nothing for this long is asked whether it is there.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What a caller may send ahead on one stream, in bytes. Small messages are costly to keep, and h2 ends a connection that has too
+/// many of them unread (`too_many_data_frames`): it allows 256 bytes of overhead a message within half of the connection's window.
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+
+/// What a caller may send ahead on all streams of a connection, in bytes: so much that streams of messages as short as a text can
+/// be fill their windows without that limit.
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+
+/// Streams that a connection may have beside those that admission counts: health, reflection, and calls to be refused. With fewer,
+/// a caller's library would queue calls silently instead of hearing a refusal.
+const SPARE_STREAMS: usize = 64;
+
+/// Why the service ended other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The descriptors that reflection serves can't be read: a fault of the build.
+    #[error("reflection can't be set up: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The transport failed.
+    #[error("the transport failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The listening socket ended on its own.
+    #[error("the listening socket closed")]
+    ListenerClosed,
+}
+
+/// Serves on `listener` until `shutdown` resolves, then drains: readiness turns false; calls are still taken for
+/// `server.drain_delay_ms`, so that balancers notice; the socket closes, new calls are refused, streams end after the requests they
+/// have read, and calls in work may finish for `server.drain_timeout_ms`; what is left then is aborted. It returns at most a second
+/// after that.
+///
+/// `tagger` and `cases` are shared; closing the store afterwards is the caller's.
+///
+/// # Errors
+/// [`ServeError`] if the service can't be set up or the transport fails.
+pub async fn serve(
+    config: &Config,
+    tagger: Arc<dyn Tagger>,
+    cases: Arc<dyn CaseStore>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let config = Arc::new(config.clone());
+    let drain = Drain::new();
+    let guard = GuardLayer::new(config.server.clone(), drain.clone());
+    let max_bytes = config.server.max_message_bytes;
+
+    let tagging = tagging_service::TaggingService {
+        config: Arc::clone(&config),
+        tagger: Arc::clone(&tagger),
+        drain: drain.clone(),
+    };
+    let tagging = TaggingServiceServer::new(tagging)
+        .max_decoding_message_size(max_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
+    let case_service = case_service::CaseService {
+        config: Arc::clone(&config),
+        tagger: Arc::clone(&tagger),
+        cases: Arc::clone(&cases),
+        tenant: TenantId::default(),
+    };
+    let case_service = CaseServiceServer::new(case_service)
+        .max_decoding_message_size(max_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let (reporter, health) = tonic_health::server::health_reporter();
+    Ready::NOT.publish(&reporter).await;
+
+    let streams = config.server.max_concurrent_requests.saturating_add(SPARE_STREAMS);
+    let (close_socket, socket_closes) = oneshot::channel::<()>();
+    let serving = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(u32::try_from(streams).ok())
+        .layer(guard.clone())
+        .add_service(tagging)
+        .add_service(case_service)
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), socket_closes.map(|_| ()));
+    let mut serving = pin!(serving.fuse());
+    let probes = Duration::from_millis(config.server.probe_interval_ms);
+    let mut probing = pin!(readiness::watch(reporter.clone(), tagger, cases, probes).fuse());
+    tokio::select! {
+        ended = &mut serving => return ended.map_err(ServeError::from).and(Err(ServeError::ListenerClosed)),
+        () = &mut probing => {}
+        () = shutdown => {}
+    }
+
+    tracing::info!("draining");
+    probing.set(Fuse::terminated());
+    Ready::NOT.publish(&reporter).await;
+    let delay = Duration::from_millis(config.server.drain_delay_ms);
+    if let Ok(ended) = timeout(delay, &mut serving).await {
+        return ended.map_err(ServeError::from);
+    }
+    drain.begin();
+    let _ = close_socket.send(());
+    let finish = Duration::from_millis(config.server.drain_timeout_ms);
+    let finished = timeout(finish, async {
+        tokio::select! {
+            ended = &mut serving => ended,
+            () = guard.idle() => Ok(()),
+        }
+    });
+    match finished.await {
+        Ok(ended) => ended?,
+        Err(_) => tracing::warn!(drain_timeout_ms = config.server.drain_timeout_ms, "calls still in work are aborted"),
+    }
+    // What is left now are calls that took too long and streams of the standard services, which never end by themselves.
+    drain.abort();
+    if !serving.is_terminated() {
+        match timeout(CLOSE_LIMIT, &mut serving).await {
+            Ok(ended) => ended?,
+            Err(_) => tracing::warn!("connections that did not close are left behind"),
+        }
+    }
+    tracing::info!("drained");
+    Ok(())
+}
+
+/// Resolves when the process is told to stop: by SIGTERM, or by ctrl-c.
+pub async fn shutdown_signal() {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "SIGTERM can't be awaited");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+}

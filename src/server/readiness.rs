@@ -1,0 +1,100 @@
+//! Readiness that is true: a service is SERVING only after what stands behind it has answered.
+//!
+//! The tagger is asked to tag one short text until it does. The case store is probed for as long as the service lives; the case
+//! service is ready while both answer. The whole (the empty name) is ready while every service is.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use super::wire::v1::{case_service_server, tagging_service_server};
+use super::work;
+use crate::cases::{CaseStore, CaseStoreError};
+use crate::feedback::Feedback;
+use crate::tagging::Tagger;
+
+/// The whole service, in the health protocol.
+const WHOLE: &str = "";
+
+/// How long the first text may take: it includes reading the weights into memory.
+const WARM_UP_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long the case store may take for a sign of life.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Any text does; this one has words of both languages.
+const WARM_UP_TEXT: &str = "Проверка готовности. Ready?";
+
+/// Which services answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Ready {
+    tagging: bool,
+    cases: bool,
+}
+
+impl Ready {
+    /// Nothing answers: before the first probe, and when the service drains.
+    pub(super) const NOT: Ready = Ready { tagging: false, cases: false };
+
+    pub(super) async fn publish(self, reporter: &HealthReporter) {
+        let statuses = [
+            (tagging_service_server::SERVICE_NAME, self.tagging),
+            (case_service_server::SERVICE_NAME, self.cases),
+            (WHOLE, self.tagging && self.cases),
+        ];
+        for (service, ready) in statuses {
+            let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+            reporter.set_service_status(service, status).await;
+        }
+    }
+}
+
+/// Probes for ever and publishes what changes.
+pub(super) async fn watch(
+    reporter: HealthReporter,
+    tagger: Arc<dyn Tagger>,
+    cases: Arc<dyn CaseStore>,
+    every: Duration,
+) {
+    let mut published = Ready::NOT;
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (tagging, store) =
+            tokio::join!(async { published.tagging || warm_up(&*tagger).await }, store_answers(&*cases),);
+        let ready = Ready { tagging, cases: tagging && store };
+        if ready != published {
+            tracing::info!(tagging = ready.tagging, cases = ready.cases, "readiness changed");
+            ready.publish(&reporter).await;
+            published = ready;
+        }
+    }
+}
+
+async fn warm_up(tagger: &dyn Tagger) -> bool {
+    let feedback = Feedback::from_text("", WARM_UP_TEXT);
+    let outcome = work::tag(tagger, feedback, "", Instant::now() + WARM_UP_LIMIT).await;
+    if let Err(status) = &outcome {
+        tracing::warn!(reason = status.message(), "the model does not answer yet");
+    }
+    outcome.is_ok()
+}
+
+async fn store_answers(cases: &dyn CaseStore) -> bool {
+    let probe = AssertUnwindSafe(async { cases.probe().await }).catch_unwind();
+    let problem = match timeout(PROBE_LIMIT, probe).await {
+        // A store with too much to do is alive: its calls are refused one by one, not its service as a whole.
+        Ok(Ok(Ok(()) | Err(CaseStoreError::Busy { .. }))) => return true,
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(_)) => "its probe panicked".to_owned(),
+        Err(_) => format!("no answer within {} s", PROBE_LIMIT.as_secs()),
+    };
+    tracing::warn!(problem, "the case store does not answer");
+    false
+}

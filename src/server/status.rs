@@ -1,0 +1,200 @@
+//! Errors of the rooms as gRPC statuses: one table each, and the only place where a status code is chosen for them.
+//!
+//! A message to a caller says what was wrong and what is allowed; it never quotes what a customer wrote. Faults of the service are
+//! logged with their reason and told without it.
+
+use std::time::Duration;
+
+use prost::Message;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt, pb};
+
+use crate::cases::CaseStoreError;
+use crate::tagging::TaggingError;
+
+/// When a caller may try again after being refused for load.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
+
+/// More faults than this are counted, not listed: details travel in HTTP/2 headers, whose size clients bound at 8 to 16 KiB.
+const LISTED_FAULTS: usize = 16;
+
+/// What is wrong with a request, fault by fault.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    listed: Vec<FieldViolation>,
+    more: usize,
+}
+
+impl Faults {
+    pub(super) fn one(path: impl Into<String>, problem: impl Into<String>) -> Status {
+        let mut faults = Self::default();
+        faults.add(path, problem);
+        faults.into_status()
+    }
+
+    pub(super) fn add(&mut self, path: impl Into<String>, problem: impl Into<String>) {
+        if self.listed.len() < LISTED_FAULTS {
+            self.listed.push(FieldViolation::new(path, problem));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// `value` if nothing is wrong.
+    pub(super) fn or<T>(self, value: T) -> Result<T, Status> {
+        if self.listed.is_empty() { Ok(value) } else { Err(self.into_status()) }
+    }
+
+    fn into_status(self) -> Status {
+        let more = self.listed.len().saturating_sub(1) + self.more;
+        let first =
+            self.listed.first().map(|fault| format!("{}: {}", fault.field, fault.description)).unwrap_or_default();
+        let message = if more == 0 { first } else { format!("{first} (and {more} more)") };
+        Status::with_error_details(Code::InvalidArgument, message, ErrorDetails::with_bad_request(self.listed))
+    }
+}
+
+/// RESOURCE_EXHAUSTED: the caller may try again after a moment.
+pub(super) fn overloaded(message: impl Into<String>) -> Status {
+    retryable(Code::ResourceExhausted, message)
+}
+
+/// DEADLINE_EXCEEDED.
+pub(super) fn deadline_exceeded() -> Status {
+    Status::deadline_exceeded("the deadline passed before the answer was ready")
+}
+
+/// UNAVAILABLE: this process takes no more work.
+pub(super) fn shutting_down() -> Status {
+    Status::unavailable("the service is shutting down")
+}
+
+/// INTERNAL: the reason is logged here and not told.
+pub(super) fn internal(reason: &str) -> Status {
+    tracing::error!(reason, "call failed by a fault of the service");
+    Status::internal("a fault of the service; its log has the reason under the request id")
+}
+
+fn retryable(code: Code, message: impl Into<String>) -> Status {
+    Status::with_error_details(code, message, ErrorDetails::with_retry_info(Some(RETRY_DELAY)))
+}
+
+/// The status of a tagging error; `path` leads to the feedback in the request.
+pub(super) fn of_tagging(error: TaggingError, path: &str) -> Status {
+    match error {
+        TaggingError::Invalid { field, problem } => Faults::one(format!("{path}{field}"), problem),
+        TaggingError::Overloaded { .. } => overloaded(error.to_string()),
+        TaggingError::DeadlineExceeded => deadline_exceeded(),
+        TaggingError::Internal(reason) => internal(&reason),
+    }
+}
+
+/// The status of an error of the case store.
+pub(super) fn of_cases(error: CaseStoreError) -> Status {
+    match error {
+        CaseStoreError::Invalid { field, problem } => Faults::one(field, problem),
+        CaseStoreError::NotFound { .. } => Status::not_found(error.to_string()),
+        CaseStoreError::Busy { .. } => overloaded(error.to_string()),
+        CaseStoreError::Open { .. } | CaseStoreError::Unavailable(_) => {
+            tracing::error!(reason = %error, "case store not available");
+            retryable(Code::Unavailable, "the case store is not available")
+        }
+    }
+}
+
+/// The status of a message that could not be read: a message over the limit is the request's fault, which the transport tells by
+/// OUT_OF_RANGE, or by RESOURCE_EXHAUSTED for one that grows too long when decompressed.
+pub(super) fn of_reading(status: Status, max_message_bytes: usize) -> Status {
+    let too_long = match status.code() {
+        Code::OutOfRange => true,
+        Code::ResourceExhausted => status.details().is_empty(),
+        _ => false,
+    };
+    if too_long {
+        let problem = format!("the message must be at most {max_message_bytes} bytes long (server.max_message_bytes)");
+        return Faults::one("message", problem);
+    }
+    status
+}
+
+/// A status as a message, for errors that stay with their item.
+pub(super) fn to_message(status: &Status) -> pb::Status {
+    let with_details = (!status.details().is_empty()).then(|| pb::Status::decode(status.details()).ok()).flatten();
+    with_details.unwrap_or_else(|| pb::Status {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_its_code_and_what_a_client_can_act_on() {
+        let invalid = || TaggingError::Invalid { field: "turns[3].text".into(), problem: "must not be so".into() };
+        let table = [
+            (
+                of_tagging(invalid(), "items[7].feedback."),
+                Code::InvalidArgument,
+                "items[7].feedback.turns[3].text: must not be so",
+            ),
+            (
+                of_tagging(TaggingError::Overloaded { queued: 9, limit: 8 }, ""),
+                Code::ResourceExhausted,
+                "9 of at most 8 tokens",
+            ),
+            (of_tagging(TaggingError::DeadlineExceeded, ""), Code::DeadlineExceeded, "deadline"),
+            (of_tagging(TaggingError::Internal("secret".into()), ""), Code::Internal, "a fault of the service"),
+            (of_cases(CaseStoreError::NotFound { id: "a".into() }), Code::NotFound, "no case \"a\""),
+            (of_cases(CaseStoreError::Busy { waiting: 2, limit: 2 }), Code::ResourceExhausted, "busy"),
+            (of_cases(CaseStoreError::Unavailable("secret".into())), Code::Unavailable, "not available"),
+            (
+                of_cases(CaseStoreError::Open { folder: "secret".into(), problem: String::new() }),
+                Code::Unavailable,
+                "not available",
+            ),
+            (
+                of_cases(CaseStoreError::Invalid { field: "vector".into(), problem: "must be finite".into() }),
+                Code::InvalidArgument,
+                "vector: must be finite",
+            ),
+        ];
+        for (status, code, part) in table {
+            assert_eq!(status.code(), code, "{status:?}");
+            assert!(status.message().contains(part), "{status:?}");
+            assert!(!status.message().contains("secret"), "{status:?}");
+            let retry = matches!(code, Code::ResourceExhausted | Code::Unavailable);
+            assert_eq!(status.get_details_retry_info().is_some(), retry, "{status:?}");
+            assert_eq!(status.get_details_bad_request().is_some(), code == Code::InvalidArgument, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn many_faults_are_counted_and_not_all_listed() {
+        let mut faults = Faults::default();
+        for index in 0..1_000 {
+            faults.add(format!("turns[{index}].speaker"), "must be given");
+        }
+        let status = faults.or(()).unwrap_err();
+        assert_eq!(status.message(), "turns[0].speaker: must be given (and 999 more)");
+        assert_eq!(status.get_details_bad_request().unwrap().field_violations.len(), LISTED_FAULTS);
+    }
+
+    #[test]
+    fn an_item_keeps_code_message_and_details() {
+        let message = to_message(&Faults::one("a", "must be b"));
+        assert_eq!((message.code, message.message.as_str(), message.details.len()), (3, "a: must be b", 1));
+        let message = to_message(&deadline_exceeded());
+        assert_eq!((message.code, message.details.len()), (4, 0));
+    }
+
+    #[test]
+    fn only_a_message_too_long_is_retold() {
+        assert_eq!(of_reading(Status::out_of_range("found 9 bytes"), 8).code(), Code::InvalidArgument);
+        assert_eq!(of_reading(Status::resource_exhausted("while decompressing"), 8).code(), Code::InvalidArgument);
+        assert_eq!(of_reading(overloaded("queue full"), 8).code(), Code::ResourceExhausted);
+        assert_eq!(of_reading(Status::internal("failed to decode"), 8).code(), Code::Internal);
+    }
+}

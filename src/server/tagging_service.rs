@@ -1,0 +1,133 @@
+//! `otklik.v1.TaggingService`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{Stream, StreamExt, stream};
+use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument;
+
+use super::call::{Call, check_request_id};
+use super::convert::{self, check_item_count};
+use super::deadline::Deadlines;
+use super::drain::Drain;
+use super::wire::v1::{self, batch_classify_result, classify_stream_response};
+use super::{status, work};
+use crate::config::Config;
+use crate::tagging::Tagger;
+
+/// Feedback in, tags out; nothing is stored.
+#[derive(Clone)]
+pub(super) struct TaggingService {
+    pub(super) config: Arc<Config>,
+    pub(super) tagger: Arc<dyn Tagger>,
+    pub(super) drain: Drain,
+}
+
+#[tonic::async_trait]
+impl v1::tagging_service_server::TaggingService for TaggingService {
+    async fn classify(&self, request: Request<v1::ClassifyRequest>) -> Result<Response<v1::ClassifyResponse>, Status> {
+        let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
+        let outcome = self.tags_of(message.feedback, "feedback", call.due()).await;
+        call.close(outcome.map(|tags| v1::ClassifyResponse { tags: Some(tags) }))
+    }
+
+    type ClassifyStreamStream = Pin<Box<dyn Stream<Item = Result<v1::ClassifyStreamResponse, Status>> + Send>>;
+
+    async fn classify_stream(
+        &self,
+        request: Request<Streaming<v1::ClassifyStreamRequest>>,
+    ) -> Result<Response<Self::ClassifyStreamStream>, Status> {
+        let (call, requests) = Call::open(request, |_| "", &self.config)?;
+        let (service, deadlines) = (self.clone(), call.deadlines);
+        let answers = self.numbered(requests).map(move |read| service.clone().answer(read, deadlines));
+        call.close(Ok(Box::pin(answers.buffered(self.config.server.stream_in_flight))))
+    }
+
+    async fn batch_classify(
+        &self,
+        request: Request<v1::BatchClassifyRequest>,
+    ) -> Result<Response<v1::BatchClassifyResponse>, Status> {
+        let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
+        let outcome = self.results_of(message.items, call.due()).await;
+        call.close(outcome.map(|results| v1::BatchClassifyResponse { results }))
+    }
+}
+
+/// A request of a stream and its number, or why the stream ends.
+type ReadRequest = Result<(u64, v1::ClassifyStreamRequest), Status>;
+
+impl TaggingService {
+    async fn tags_of(&self, feedback: Option<v1::Feedback>, path: &str, due: Instant) -> Result<v1::Tags, Status> {
+        let feedback = convert::feedback(feedback, path, &self.config.limits)?;
+        let tagged = work::tag(&*self.tagger, feedback, &format!("{path}."), due).await?;
+        Ok(tagged.tags.into())
+    }
+
+    async fn results_of(
+        &self,
+        items: Vec<v1::BatchClassifyItem>,
+        due: Instant,
+    ) -> Result<Vec<v1::BatchClassifyResult>, Status> {
+        check_item_count(items.len(), &self.config.limits)?;
+        let results = stream::iter(items.into_iter().enumerate()).map(|(index, item)| async move {
+            let id = convert::echoed_id(item.feedback.as_ref(), &self.config.limits);
+            let result = match self.tags_of(item.feedback, &format!("items[{index}].feedback"), due).await {
+                Ok(tags) => batch_classify_result::Result::Tags(tags),
+                Err(error) => batch_classify_result::Result::Error(status::to_message(&error)),
+            };
+            v1::BatchClassifyResult { id, result: Some(result) }
+        });
+        Ok(results.buffered(self.config.server.batch_in_flight).collect().await)
+    }
+
+    /// The requests of a stream until its caller is done, it fails, idles too long, or the service drains.
+    fn numbered(
+        &self,
+        requests: Streaming<v1::ClassifyStreamRequest>,
+    ) -> impl Stream<Item = ReadRequest> + Send + use<> {
+        let (config, drain) = (Arc::clone(&self.config), self.drain.clone());
+        let idle = Duration::from_millis(config.server.stream_idle_ms);
+        stream::unfold(Some((requests, 0)), move |state| {
+            let (config, drain) = (Arc::clone(&config), drain.clone());
+            async move {
+                let (mut requests, sequence) = state?;
+                let read = tokio::select! {
+                    biased;
+                    () = drain.begun() => Err(status::shutting_down()),
+                    read = tokio::time::timeout(idle, requests.message()) => match read {
+                        Ok(read) => read.map_err(|error| status::of_reading(error, config.server.max_message_bytes)),
+                        Err(_) => Err(Status::deadline_exceeded(format!(
+                            "no request came for {} ms (server.stream_idle_ms)",
+                            config.server.stream_idle_ms
+                        ))),
+                    },
+                };
+                match read {
+                    Ok(Some(request)) => Some((Ok((sequence, request)), Some((requests, sequence + 1)))),
+                    Ok(None) => None,
+                    Err(end) => Some((Err(end), None)),
+                }
+            }
+        })
+    }
+
+    async fn answer(self, read: ReadRequest, deadlines: Deadlines) -> Result<v1::ClassifyStreamResponse, Status> {
+        let (sequence, request) = read?;
+        let v1::ClassifyStreamRequest { feedback, request_id } = request;
+        if let Err(fault) = check_request_id(&request_id, "request_id", &self.config) {
+            let result = Some(classify_stream_response::Result::Error(status::to_message(&fault)));
+            let id = convert::echoed_id(feedback.as_ref(), &self.config.limits);
+            return Ok(v1::ClassifyStreamResponse { sequence, id, request_id: String::new(), result });
+        }
+        let span = tracing::error_span!("request", sequence, request_id);
+        let id = convert::echoed_id(feedback.as_ref(), &self.config.limits);
+        let due = deadlines.of_streamed_request(&self.config.server);
+        let result = match self.tags_of(feedback, "feedback", due).instrument(span).await {
+            Ok(tags) => classify_stream_response::Result::Tags(tags),
+            Err(error) => classify_stream_response::Result::Error(status::to_message(&error)),
+        };
+        Ok(v1::ClassifyStreamResponse { sequence, id, request_id, result: Some(result) })
+    }
+}

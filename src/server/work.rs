@@ -1,0 +1,24 @@
+//! Tagging one checked piece of feedback: its deadline, its panics and its errors, for every service alike.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use tonic::Status;
+
+use super::status;
+use crate::feedback::Feedback;
+use crate::tagging::{Tagged, Tagger};
+
+/// Tags; `path` leads to the feedback in the request, with a dot at its end.
+///
+/// # Errors
+/// The status of [`status::of_tagging`]; INTERNAL if the tagger panics.
+pub(super) async fn tag(tagger: &dyn Tagger, feedback: Feedback, path: &str, due: Instant) -> Result<Tagged, Status> {
+    let work = AssertUnwindSafe(async { tagger.tag(feedback, Some(due)).await }).catch_unwind();
+    match tokio::time::timeout_at(due.into(), work).await {
+        Ok(Ok(outcome)) => outcome.map_err(|error| status::of_tagging(error, path)),
+        Ok(Err(_)) => Err(status::internal("the tagger panicked")),
+        Err(_) => Err(status::deadline_exceeded()),
+    }
+}

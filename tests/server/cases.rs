@@ -1,0 +1,171 @@
+//! `CaseService`: keep, read, find, erase.
+
+use std::sync::atomic::Ordering;
+
+use otklik::cases::TenantId;
+use otklik::server::wire::v1;
+use otklik::server::wire::v1::{find_similar_request, upsert_cases_result};
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use crate::fakes::PERSONAL;
+use crate::{Service, blamed, feedback};
+
+fn upsert(items: impl IntoIterator<Item = v1::Feedback>) -> v1::UpsertCasesRequest {
+    let items = items.into_iter().map(|feedback| v1::UpsertCasesItem { feedback: Some(feedback) });
+    v1::UpsertCasesRequest { items: items.collect(), request_id: String::new() }
+}
+
+fn get(id: &str) -> v1::GetCaseRequest {
+    v1::GetCaseRequest { id: id.into(), request_id: String::new() }
+}
+
+fn outcome(result: &v1::UpsertCasesResult) -> Result<v1::UpsertOutcome, i32> {
+    match result.result.as_ref().expect("a result is always there") {
+        upsert_cases_result::Result::Stored(stored) => Ok(stored.outcome()),
+        upsert_cases_result::Result::Error(error) => Err(error.code),
+    }
+}
+
+#[tokio::test]
+async fn a_case_is_kept_masked_and_comes_back_whole() {
+    let service = Service::start().await;
+    let mut client = service.cases().await;
+    let given = v1::Feedback {
+        kind: v1::FeedbackKind::Complaint.into(),
+        channel: "chat".into(),
+        touchpoint: "push".into(),
+        product: "card".into(),
+        partner: "shop".into(),
+        customer_id: "c1".into(),
+        score: Some(v1::Score { metric: v1::ScoreMetric::Nps.into(), value: 3.0, scale_max: 0.0 }),
+        occurred_at: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 5 }),
+        attributes: [("region".to_owned(), "77".to_owned())].into(),
+        ..feedback("case-1", &format!("Где перевод? {PERSONAL}"))
+    };
+    let results = client.upsert_cases(upsert([given.clone()])).await.unwrap().into_inner().results;
+    assert_eq!(outcome(&results[0]), Ok(v1::UpsertOutcome::Created));
+    let case = client.get_case(get("case-1")).await.unwrap().into_inner();
+    assert_eq!(case.masked_text, "Где перевод? [PHONE]");
+    assert_eq!((case.kind, &case.channel, &case.touchpoint), (given.kind, &given.channel, &given.touchpoint));
+    assert_eq!((&case.product, &case.partner, &case.customer_id), (&given.product, &given.partner, &given.customer_id));
+    assert_eq!(case.score.unwrap().scale_max, 10.0);
+    assert_eq!((case.occurred_at, &case.attributes), (given.occurred_at, &given.attributes));
+    assert!(case.stored_at.unwrap().seconds > 1_700_000_000);
+    let tags = case.tags.unwrap();
+    assert_eq!((tags.id.as_str(), tags.masked_text.as_str(), tags.topics.len()), ("case-1", "", 1));
+
+    let kept = format!("{:?}", service.store.cases.lock().unwrap());
+    assert!(kept.contains("[PHONE]") && !kept.contains(PERSONAL), "{kept}");
+    let tenants: Vec<_> = service.store.cases.lock().unwrap().keys().map(|(tenant, _)| tenant.clone()).collect();
+    assert_eq!(tenants, [TenantId::default()]);
+
+    let results = client.upsert_cases(upsert([given])).await.unwrap().into_inner().results;
+    assert_eq!(outcome(&results[0]), Ok(v1::UpsertOutcome::Replaced));
+}
+
+#[tokio::test]
+async fn faulty_items_keep_their_faults_and_the_others_are_stored() {
+    let service = Service::start().await;
+    let mut client = service.cases().await;
+    let items =
+        [feedback("a", "ok"), feedback("b", ""), feedback("a", "again"), feedback("", "no id"), feedback("c", "panic")];
+    let results = client.upsert_cases(upsert(items)).await.unwrap().into_inner().results;
+    let outcomes: Vec<_> = results.iter().map(outcome).collect();
+    let created = Ok(v1::UpsertOutcome::Created);
+    let (invalid, internal) = (Err(Code::InvalidArgument as i32), Err(Code::Internal as i32));
+    assert_eq!(outcomes, [created, invalid, invalid, created, internal]);
+    let Some(upsert_cases_result::Result::Error(error)) = &results[2].result else { panic!("no error") };
+    assert_eq!(error.message, "items[2].feedback.id: must stand in one item only, and stands in items[0] already");
+    assert_eq!(client.get_case(get("a")).await.unwrap().into_inner().masked_text, "ok");
+    let made = &results[3].id;
+    assert_eq!(made.len(), 36, "a made id: {made}");
+    assert_eq!(client.get_case(get(made)).await.unwrap().into_inner().masked_text, "no id");
+    assert_eq!(service.store.cases.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn similar_cases_are_found_by_text_and_by_case() {
+    let service = Service::start().await;
+    let mut client = service.cases().await;
+    let on = |channel: &str, feedback: v1::Feedback| v1::Feedback { channel: channel.into(), ..feedback };
+    let items = [
+        on("chat", feedback("a1", "aaa")),
+        on("call", feedback("a2", "aab")),
+        on("chat", feedback("z1", "zzz")),
+        on("chat", feedback("b1", "bbb")),
+    ];
+    client.upsert_cases(upsert(items)).await.unwrap();
+    let mut find = async |query, adjust: fn(&mut v1::FindSimilarRequest)| {
+        let mut request = v1::FindSimilarRequest { query: Some(query), ..Default::default() };
+        adjust(&mut request);
+        let found = client.find_similar(request).await.unwrap().into_inner().cases;
+        found.into_iter().map(|found| (found.case.unwrap().id, found.score)).collect::<Vec<_>>()
+    };
+    let text = || find_similar_request::Query::Text("a question".into());
+    let case = || find_similar_request::Query::CaseId("a1".into());
+    let ids = |found: &[(String, f32)]| found.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+
+    let found = find(text(), |_| {}).await;
+    assert_eq!(ids(&found), ["a1", "a2", "b1", "z1"]);
+    assert!(found[0].1 > 0.999 && found[2].1 > found[3].1, "{found:?}");
+    assert_eq!(ids(&find(case(), |_| {}).await), ["a2", "b1", "z1"]);
+    assert_eq!(ids(&find(text(), |request| request.limit = 2).await), ["a1", "a2"]);
+    assert_eq!(ids(&find(text(), |request| request.min_score = Some(0.999)).await).len(), 3);
+    let on_calls = |request: &mut v1::FindSimilarRequest| {
+        request.filter = Some(v1::CaseFilter { channels: vec!["call".into()], ..Default::default() });
+    };
+    assert_eq!(ids(&find(text(), on_calls).await), ["a2"]);
+    assert_eq!(service.store.cases.lock().unwrap().len(), 4, "a searched text is not stored");
+
+    let missing = v1::FindSimilarRequest {
+        query: Some(find_similar_request::Query::CaseId("nobody".into())),
+        ..Default::default()
+    };
+    assert_eq!(client.find_similar(missing).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn cases_are_deleted_by_id_customer_and_filter_and_never_by_nothing() {
+    let service = Service::start().await;
+    let mut client = service.cases().await;
+    let of = |customer: &str, channel: &str, id: &str| v1::Feedback {
+        customer_id: customer.into(),
+        channel: channel.into(),
+        ..feedback(id, "text")
+    };
+    let items =
+        [of("k", "chat", "1"), of("k", "call", "2"), of("m", "chat", "3"), of("m", "call", "4"), of("n", "call", "5")];
+    client.upsert_cases(upsert(items)).await.unwrap();
+
+    let nothing = client.delete_cases(v1::DeleteCasesRequest::default()).await.unwrap_err();
+    assert_eq!((nothing.code(), blamed(&nothing)), (Code::InvalidArgument, vec!["ids".to_owned()]));
+    let everything = v1::DeleteCasesRequest { filter: Some(v1::CaseFilter::default()), ..Default::default() };
+    assert_eq!(blamed(&client.delete_cases(everything).await.unwrap_err()), ["filter"]);
+    assert_eq!(service.store.cases.lock().unwrap().len(), 5);
+
+    let by_id = v1::DeleteCasesRequest { ids: vec!["5".into(), "unknown".into()], ..Default::default() };
+    assert_eq!(client.delete_cases(by_id).await.unwrap().into_inner().deleted_count, 1);
+    let by_customer = v1::DeleteCasesRequest { customer_id: "k".into(), ..Default::default() };
+    assert_eq!(client.delete_cases(by_customer).await.unwrap().into_inner().deleted_count, 2);
+    let filter = v1::CaseFilter { channels: vec!["chat".into()], ..Default::default() };
+    let by_filter = v1::DeleteCasesRequest { filter: Some(filter), ..Default::default() };
+    assert_eq!(client.delete_cases(by_filter).await.unwrap().into_inner().deleted_count, 1);
+    let left: Vec<_> = service.store.cases.lock().unwrap().keys().map(|(_, id)| id.clone()).collect();
+    assert_eq!(left, ["4"]);
+    assert_eq!(client.get_case(get("5")).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_store_that_is_busy_or_silent_is_told_apart() {
+    let service = Service::start().await;
+    let mut client = service.cases().await;
+    for (busy, silent, code) in [(true, false, Code::ResourceExhausted), (false, true, Code::Unavailable)] {
+        service.store.busy.store(busy, Ordering::SeqCst);
+        service.store.silent.store(silent, Ordering::SeqCst);
+        let status = client.upsert_cases(upsert([feedback("a", "ok")])).await.unwrap_err();
+        assert_eq!(status.code(), code);
+        assert!(status.get_details_retry_info().unwrap().retry_delay.is_some(), "{status:?}");
+        assert!(!status.message().contains("on purpose"), "{status:?}");
+    }
+}

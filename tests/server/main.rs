@@ -1,0 +1,146 @@
+//! The service over a real socket, driven by its generated clients.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod cases;
+mod fakes;
+mod life;
+mod limits;
+mod load;
+mod tagging;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, Once};
+use std::time::{Duration, Instant};
+
+use otklik::config::Config;
+use otklik::server::wire::v1;
+use otklik::server::wire::v1::case_service_client::CaseServiceClient;
+use otklik::server::wire::v1::tagging_service_client::TaggingServiceClient;
+use otklik::server::{ServeError, serve};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+use tonic_types::StatusExt;
+
+use fakes::{FakeTagger, MemoryStore};
+
+/// A service of its own for one test.
+struct Service {
+    address: SocketAddr,
+    tagger: Arc<FakeTagger>,
+    store: Arc<MemoryStore>,
+    stop: Option<oneshot::Sender<()>>,
+    ended: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Service {
+    async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::with_parts(adjust, FakeTagger::default(), MemoryStore::default()).await
+    }
+
+    async fn with_parts(adjust: impl FnOnce(&mut Config), tagger: FakeTagger, store: MemoryStore) -> Self {
+        keep_log();
+        let mut config = Config::default();
+        config.server.drain_delay_ms = 0;
+        config.server.probe_interval_ms = 20;
+        adjust(&mut config);
+        let (tagger, store) = (Arc::new(tagger), Arc::new(store));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn({
+            let (tagger, store) = (tagger.clone(), store.clone());
+            async move {
+                let told = async { stopped.await.unwrap_or(()) };
+                serve(&config, tagger, store, listener, told).await
+            }
+        });
+        Self { address, tagger, store, stop: Some(stop), ended }
+    }
+
+    async fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    async fn tagging(&self) -> TaggingServiceClient<Channel> {
+        TaggingServiceClient::new(self.channel().await)
+    }
+
+    async fn cases(&self) -> CaseServiceClient<Channel> {
+        CaseServiceClient::new(self.channel().await)
+    }
+
+    fn stop(&mut self) {
+        let _ = self.stop.take().unwrap().send(());
+    }
+
+    /// Waits until the service has returned, and says how long that took.
+    async fn ended(self) -> Duration {
+        let started = Instant::now();
+        tokio::time::timeout(Duration::from_secs(30), self.ended).await.expect("it drains").unwrap().unwrap();
+        started.elapsed()
+    }
+}
+
+/// Waits for something that happens soon.
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn feedback(id: &str, text: &str) -> v1::Feedback {
+    v1::Feedback { id: id.to_owned(), text: text.to_owned(), ..Default::default() }
+}
+
+fn classify(text: &str) -> v1::ClassifyRequest {
+    v1::ClassifyRequest { feedback: Some(feedback("f1", text)), request_id: String::new() }
+}
+
+fn batch(texts: impl IntoIterator<Item = String>) -> v1::BatchClassifyRequest {
+    let items = texts.into_iter().enumerate();
+    let items =
+        items.map(|(index, text)| v1::BatchClassifyItem { feedback: Some(feedback(&format!("f{index}"), &text)) });
+    v1::BatchClassifyRequest { items: items.collect(), request_id: String::new() }
+}
+
+/// The paths of the fields that a status blames.
+fn blamed(status: &Status) -> Vec<String> {
+    let details = status.get_details_bad_request().unwrap_or_else(|| panic!("no BadRequest in {status:?}"));
+    details.field_violations.into_iter().map(|violation| violation.field).collect()
+}
+
+/// Everything that the library logs in this process, at the finest level.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// Writes to [`LOG`].
+struct LogWriter;
+
+impl io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn keep_log() {
+    static KEPT: Once = Once::new();
+    KEPT.call_once(|| {
+        let filter = tracing_subscriber::EnvFilter::new("otklik=trace");
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| LogWriter).init();
+    });
+}
