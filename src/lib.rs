@@ -1,10 +1,18 @@
 //! otklik tags customer feedback by topic, sentiment and owning team, with transformer models run on this machine.
 //!
-//! Data walks through the rooms in this order: [`feedback`] comes in, `text` normalises and masks it, `inference` turns it into
-//! vectors, [`tagging`] makes [`tags`] of them under a `taxonomy`, [`cases`] keeps what was said, and `server` or the command
+//! Data walks through the rooms in this order: [`feedback`] comes in, [`text`] normalises and masks it, [`inference`] turns it
+//! into vectors, [`tagging`] makes [`tags`] of them under a [`taxonomy`], [`cases`] keeps what was said, and `server` or the command
 //! line carries it in and out.
 
+pub mod assembly;
 pub mod cases;
+pub mod config;
 pub mod feedback;
+pub mod inference;
+pub mod models;
+pub mod server;
+pub mod tables;
 pub mod tagging;
 pub mod tags;
+pub mod taxonomy;
+pub mod text;

@@ -1,0 +1,288 @@
+//! Puts the rooms together from a configuration: models, taxonomy, tagger, case store.
+//!
+//! Enters: a [`Config`]. Leaves: a [`TaggingEngine`] and a [`CaseStore`](crate::cases::CaseStore) ready to be used. Never here:
+//! anything that decides or computes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::cases::CaseStoreError;
+use crate::cases::edge::{EdgeOptions, EdgeStore};
+use crate::config::Config;
+use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Pooling};
+use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
+use crate::tagging::{EncoderIdentity, EngineError, ExampleVectors, ExamplesError, TaggingEngine, TaggingOptions};
+use crate::taxonomy::{Taxonomy, TaxonomyError};
+
+/// Vectors of the default taxonomy's examples, beside the model that made them.
+pub const SHIPPED_EXAMPLES: &str = "examples.safetensors";
+
+/// The tokeniser's file in a model's folder.
+const TOKENIZER: &str = "tokenizer.json";
+
+/// Why the rooms can't be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AssemblyError {
+    /// The model is missing, damaged or unknown.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The model is not of the kind that is needed.
+    #[error("models.encoder: {id:?} is {task}, an encoder is needed")]
+    NotAnEncoder {
+        /// The model.
+        id: String,
+        /// What it is.
+        task: String,
+    },
+    /// The registry names no tokeniser for the model.
+    #[error("models.encoder: the registry lists no {TOKENIZER} for {id:?}")]
+    NoTokenizer {
+        /// The model.
+        id: String,
+    },
+    /// The model can't be loaded or run.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    /// The taxonomy can't be read or is not valid.
+    #[error(transparent)]
+    Taxonomy(#[from] TaxonomyError),
+    /// Kept vectors can't be read.
+    #[error(transparent)]
+    Examples(#[from] ExamplesError),
+    /// The tagger can't be made.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The case store can't be opened.
+    #[error(transparent)]
+    Cases(#[from] CaseStoreError),
+    /// The computing threads can't be started.
+    #[error("the computing threads can't be started: {0}")]
+    Threads(std::io::Error),
+}
+
+/// What is told while the rooms are put together.
+pub trait Progress {
+    /// So many of so many example sentences have their vectors; told only when some had to be computed.
+    fn examples(&mut self, done: usize, of: usize);
+}
+
+/// An encoder with its name, and the place where vectors of examples are kept for it.
+pub struct LoadedEncoder {
+    /// The encoder.
+    pub encoder: Encoder,
+    /// Its name and content.
+    pub identity: EncoderIdentity,
+    /// Vectors that come with the model, if there are any.
+    shipped: PathBuf,
+    /// Vectors computed here.
+    kept: PathBuf,
+}
+
+impl LoadedEncoder {
+    /// The file that computed vectors of examples are kept in.
+    pub fn examples_file(&self) -> &Path {
+        &self.kept
+    }
+}
+
+/// Checks every byte of the configured encoder and loads it.
+///
+/// # Errors
+/// [`AssemblyError::Model`], [`AssemblyError::NotAnEncoder`], [`AssemblyError::Inference`].
+pub fn load_encoder(config: &Config) -> Result<LoadedEncoder, AssemblyError> {
+    let started = Instant::now();
+    let models_dir = models::find_models_dir(config.models.dir.as_deref())?;
+    let registry = Registry::load(&models_dir)?;
+    let entry = registry.get(&config.models.encoder)?;
+    if entry.task != Task::Encoder {
+        return Err(AssemblyError::NotAnEncoder { id: entry.id.clone(), task: entry.task.to_string() });
+    }
+    let model = models::verify(&models_dir, entry)?;
+    let encoder = Encoder::load(encoder_spec(&model)?)?;
+    let identity = EncoderIdentity { id: entry.id.clone(), sha256: model.weights_sha256.clone() };
+    tracing::info!(
+        model = identity.id,
+        sha256 = short(&identity.sha256),
+        dimension = encoder.dimension(),
+        max_tokens = encoder.max_tokens(),
+        milliseconds = started.elapsed().as_millis() as u64,
+        "encoder checked and loaded"
+    );
+    Ok(LoadedEncoder {
+        shipped: model.dir.join(SHIPPED_EXAMPLES),
+        kept: config.tagging.examples_dir.join(format!("{}-{}.safetensors", identity.id, short(&identity.sha256))),
+        encoder,
+        identity,
+    })
+}
+
+fn encoder_spec(model: &VerifiedModel) -> Result<EncoderSpec, AssemblyError> {
+    let entry = &model.entry;
+    let tokenizer =
+        model.file(TOKENIZER).ok_or_else(|| AssemblyError::NoTokenizer { id: entry.id.clone() })?.to_owned();
+    let prefixes = entry.prefixes.clone().unwrap_or_default();
+    Ok(EncoderSpec {
+        weights: model.weights.clone(),
+        tokenizer,
+        // The registry lets no encoder in without one.
+        pooling: entry.pooling.unwrap_or(Pooling::Mean),
+        query_prefix: prefixes.query,
+        passage_prefix: prefixes.passage,
+        max_tokens: entry.max_tokens as usize,
+    })
+}
+
+/// The first 12 digits of a hash: enough for a person to compare.
+fn short(sha256: &str) -> &str {
+    sha256.get(..12).unwrap_or(sha256)
+}
+
+/// The configured taxonomy, or the default one.
+///
+/// # Errors
+/// [`TaxonomyError`] with everything wrong in it.
+pub fn load_taxonomy(path: Option<&Path>) -> Result<Taxonomy, TaxonomyError> {
+    let taxonomy = match path {
+        Some(path) => Taxonomy::load(path)?,
+        None => Taxonomy::default_taxonomy()?,
+    };
+    tracing::info!(name = taxonomy.name(), version = %taxonomy.version(), "taxonomy loaded");
+    Ok(taxonomy)
+}
+
+/// Starts the computing threads.
+///
+/// # Errors
+/// [`AssemblyError::Threads`].
+pub fn start_pool(config: &Config) -> Result<Arc<ComputePool>, AssemblyError> {
+    let pool =
+        ComputePool::start(config.compute.threads, config.limits.queue_tokens).map_err(AssemblyError::Threads)?;
+    tracing::info!(threads = pool.threads(), "computing threads started");
+    Ok(Arc::new(pool))
+}
+
+/// All of the vectors that a taxonomy's models are made from: those that come with the model, those kept from before, and the
+/// rest computed and kept.
+///
+/// # Errors
+/// [`AssemblyError::Examples`] if a file of vectors is damaged, [`AssemblyError::Engine`] if an example can't be encoded. That new
+/// vectors can't be kept is no error: it is logged, and they are computed again at the next start.
+pub fn example_vectors(
+    loaded: &LoadedEncoder,
+    taxonomy: &Taxonomy,
+    pool: &ComputePool,
+    progress: &mut dyn Progress,
+) -> Result<ExampleVectors, AssemblyError> {
+    let mut vectors = ExampleVectors::new(&loaded.identity.sha256, loaded.encoder.dimension());
+    for path in [&loaded.shipped, &loaded.kept] {
+        if path.exists() {
+            vectors.read(path)?;
+        }
+    }
+    let known = vectors.len();
+    let computed = TaggingEngine::complete_vectors(&loaded.encoder, pool, taxonomy, &mut vectors, |done, of| {
+        progress.examples(done, of);
+    })?;
+    tracing::info!(known, computed, "vectors of the taxonomy's examples are ready");
+    if computed > 0 {
+        let texts = TaggingEngine::example_texts(taxonomy)?;
+        if let Err(error) = vectors.write(&loaded.kept, texts.iter().map(String::as_str)) {
+            tracing::warn!(%error, "vectors of examples can't be kept; they will be computed again at the next start");
+        }
+    }
+    Ok(vectors)
+}
+
+/// Encodes all examples of a taxonomy anew, writes their vectors to a file and says how many they are.
+///
+/// # Errors
+/// [`AssemblyError::Engine`] if an example can't be encoded, [`AssemblyError::Examples`] if the file can't be written.
+pub fn encode_examples(
+    loaded: &LoadedEncoder,
+    taxonomy: &Taxonomy,
+    pool: &ComputePool,
+    output: &Path,
+    progress: &mut dyn Progress,
+) -> Result<usize, AssemblyError> {
+    let mut vectors = ExampleVectors::new(&loaded.identity.sha256, loaded.encoder.dimension());
+    let count = TaggingEngine::complete_vectors(&loaded.encoder, pool, taxonomy, &mut vectors, |done, of| {
+        progress.examples(done, of);
+    })?;
+    let texts = TaggingEngine::example_texts(taxonomy)?;
+    vectors.write(output, texts.iter().map(String::as_str))?;
+    Ok(count)
+}
+
+/// A tagger as configured.
+///
+/// # Errors
+/// [`AssemblyError`]; see its variants.
+pub fn tagger(config: &Config, progress: &mut dyn Progress) -> Result<TaggingEngine, AssemblyError> {
+    // The taxonomy is what people edit: a mistake in it is told before a model is read.
+    let taxonomy = Arc::new(load_taxonomy(config.taxonomy.path.as_deref())?);
+    let loaded = load_encoder(config)?;
+    let pool = start_pool(config)?;
+    let vectors = example_vectors(&loaded, &taxonomy, &pool, progress)?;
+    let options = TaggingOptions {
+        topic_threshold: config.tagging.topic_threshold,
+        max_topics: config.tagging.max_topics,
+        max_text_chars: config.limits.max_text_chars,
+        ..TaggingOptions::default()
+    };
+    Ok(TaggingEngine::new(loaded.encoder, loaded.identity, taxonomy, &vectors, pool, options)?)
+}
+
+/// The embedded case store as configured, for vectors of this tagger.
+///
+/// # Errors
+/// [`AssemblyError::Cases`].
+pub fn case_store(config: &Config, engine: &TaggingEngine) -> Result<EdgeStore, AssemblyError> {
+    let options = EdgeOptions {
+        queue_limit: config.cases.queue_limit,
+        ..EdgeOptions::new(engine.dimension(), engine.identity().sha256)
+    };
+    // The store makes its own folder; the one around it is made here, so that a first start needs no preparation.
+    if let Some(parent) = config.cases.dir.parent() {
+        std::fs::create_dir_all(parent).map_err(|error| CaseStoreError::Open {
+            folder: config.cases.dir.display().to_string(),
+            problem: format!("the folder around it can't be made: {error}"),
+        })?;
+    }
+    let store = EdgeStore::open(&config.cases.dir, options)?;
+    tracing::info!(folder = %config.cases.dir.display(), "case store open");
+    Ok(store)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::{EncodeInput, Role};
+
+    struct Refused;
+
+    impl Progress for Refused {
+        fn examples(&mut self, done: usize, of: usize) {
+            panic!(
+                "{done} of {of} examples were computed; `otklik taxonomy encode` writes the file that the model comes with"
+            );
+        }
+    }
+
+    #[test]
+    fn the_vectors_that_come_with_the_model_cover_the_default_taxonomy_and_are_its_own() {
+        let kept = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.models.dir = Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models"));
+        config.tagging.examples_dir = kept.path().to_owned();
+        let loaded = load_encoder(&config).unwrap();
+        let taxonomy = load_taxonomy(None).unwrap();
+        let pool = start_pool(&config).unwrap();
+        let vectors = example_vectors(&loaded, &taxonomy, &pool, &mut Refused).unwrap();
+        for text in TaggingEngine::example_texts(&taxonomy).unwrap().iter().step_by(97) {
+            let fresh = loaded.encoder.encode(&[EncodeInput::new(text, Role::Query)]).unwrap().remove(0).vector;
+            let dot: f32 = vectors.get(text).unwrap().iter().zip(&fresh).map(|(kept, fresh)| kept * fresh).sum();
+            assert!(dot > 0.999, "{dot}: {text}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! `otklik serve`: the gRPC service.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use otklik::assembly;
+use otklik::cases::CaseStore;
+use otklik::config::Config;
+use otklik::server;
+
+use super::StartProgress;
+
+/// Options of the service; everything else is in the configuration.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Address and port to listen on: short for --set server.listen=ADDRESS
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+}
+
+/// The address can't be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("server.listen: can't listen on {address}: {problem}{}", self.hint())]
+pub struct ListenError {
+    address: SocketAddr,
+    problem: std::io::Error,
+}
+
+impl ListenError {
+    fn hint(&self) -> &'static str {
+        match self.problem.kind() {
+            std::io::ErrorKind::AddrInUse => "; another program has it, choose another with --listen",
+            _ => "",
+        }
+    }
+}
+
+/// Runs the service until it is told to stop.
+pub fn run(args: ServeArgs, mut config: Config) -> anyhow::Result<ExitCode> {
+    if let Some(address) = args.listen {
+        config.server.listen = address;
+    }
+    server::log_panics_without_message();
+    let runtime = tokio::runtime::Runtime::new().context("the async runtime can't be started")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    let address = config.server.listen;
+    // The port first: a service that can't be reached need not load a model.
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(|problem| ListenError { address, problem })?;
+    let address = listener.local_addr().context("the listening socket has no address")?;
+    let (engine, store) = {
+        let config = config.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let engine = assembly::tagger(&config, &mut StartProgress::default())?;
+            let store = assembly::case_store(&config, &engine)?;
+            anyhow::Ok((Arc::new(engine), Arc::new(store)))
+        });
+        made.await.context("the start was interrupted")??
+    };
+    announce(address);
+    let cases: Arc<dyn CaseStore> = store;
+    let served = server::serve(&config, engine, Arc::clone(&cases), listener, server::shutdown_signal()).await;
+    let closed = cases.close().await;
+    served.context("the service ended")?;
+    closed.context("the case store was not closed in order")?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says where the service listens and how to call it.
+fn announce(address: SocketAddr) {
+    tracing::info!(%address, "listening");
+    anstream::println!(
+        "otklik {version} listens on {address}
+
+Tag a text:
+  grpcurl -plaintext -d '{{\"feedback\": {{\"text\": \"Третий день не работает касса, банк шлёт к партнёру, партнёр в банк\"}}}}' \\
+    {address} otklik.v1.TaggingService/Classify
+
+Find similar cases:
+  grpcurl -plaintext -d '{{\"text\": \"касса не печатает чеки\", \"limit\": 3}}' \\
+    {address} otklik.v1.CaseService/FindSimilar
+",
+        version = env!("CARGO_PKG_VERSION"),
+    );
+}

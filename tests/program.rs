@@ -1,0 +1,236 @@
+//! The program as its users run it: on the real model, from the command line and over the wire.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use otklik::server::wire::v1;
+use otklik::server::wire::v1::case_service_client::CaseServiceClient;
+use otklik::server::wire::v1::tagging_service_client::TaggingServiceClient;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The program with nothing of the caller's environment that it would listen to, working in `folder`.
+fn otklik(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_otklik"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OTKLIK_")) {
+        command.env_remove(name);
+    }
+    command.env("OTKLIK_MODELS_DIR", models()).env_remove("RUST_LOG").current_dir(folder);
+    command
+}
+
+fn models() -> PathBuf {
+    Path::new(ROOT).join("models")
+}
+
+fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+}
+
+#[test]
+fn a_text_is_tagged_with_its_evidence_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "Третий день не работает касса, банк шлёт к партнёру, партнёр в банк";
+    let (code, page, errors) = run(otklik(folder.path()).args(["classify", text]));
+    assert_eq!(code, 0, "{errors}");
+    for part in ["^^^", "topics", "Интеграция с партнёром", "Футбол", "Партнёрства", "why:", "made by"]
+    {
+        assert!(page.contains(part), "no {part:?} in\n{page}");
+    }
+
+    let (code, json, errors) = run(otklik(folder.path()).args(["classify", "--json", text]));
+    assert_eq!(code, 0, "{errors}");
+    let tags: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(tags["team"]["team_id"], "partnerships");
+    assert_eq!(tags["sentiment"]["label"], "negative");
+    assert!(tags["provenance"]["encoder_sha256"].as_str().unwrap().starts_with("5e9b9644"));
+    // The same text under the same versions: the same bytes.
+    assert_eq!(run(otklik(folder.path()).args(["classify", "--json", text])).1, json);
+}
+
+#[test]
+fn a_table_keeps_its_rows_in_order_and_tells_bad_ones_by_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = "id,text\n".as_bytes().to_vec();
+    for index in 0..40 {
+        writeln!(table, "r{index},\"Карту № {index} не привезли, курьер не приехал\"").unwrap();
+    }
+    table.extend(b"bad,\xff\xfe\n");
+    table.extend("last,\"Спасибо, всё отлично\"\n".as_bytes());
+    std::fs::write(folder.path().join("in.csv"), table).unwrap();
+
+    let arguments = ["classify", "in.csv", "--text-column", "text", "--id-column", "id", "-o", "out.jsonl"];
+    let (code, _, errors) = run(otklik(folder.path()).args(arguments));
+    assert_eq!(code, 2, "{errors}");
+    assert!(errors.contains("row 42") && errors.contains("UTF-8"), "{errors}");
+    assert!(!folder.path().join("out.jsonl").exists());
+
+    let (code, _, errors) = run(otklik(folder.path()).args(arguments).args(["--on-error", "skip"]));
+    assert_eq!(code, 0, "{errors}");
+    let lines = std::fs::read_to_string(folder.path().join("out.jsonl")).unwrap();
+    let ids: Vec<String> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
+        .collect();
+    let expected: Vec<String> = (0..40).map(|index| format!("r{index}")).chain(["last".to_owned()]).collect();
+    assert_eq!(ids, expected);
+}
+
+/// A models folder of links to the real files, so that one of them can be replaced.
+fn linked_models(folder: &Path) -> PathBuf {
+    let model = folder.join("models/e5-small-ru-en");
+    std::fs::create_dir_all(&model).unwrap();
+    for file in std::fs::read_dir(models().join("e5-small-ru-en")).unwrap() {
+        let file = file.unwrap();
+        std::os::unix::fs::symlink(file.path(), model.join(file.file_name())).unwrap();
+    }
+    model
+}
+
+#[test]
+fn a_damaged_or_missing_model_is_refused_by_the_name_of_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = linked_models(folder.path());
+    let refused = |parts: &[&str]| {
+        let models = folder.path().join("models");
+        let (code, _, errors) = run(otklik(folder.path())
+            .env_remove("OTKLIK_MODELS_DIR")
+            .arg("--models-dir")
+            .arg(models)
+            .args(["classify", "x"]));
+        assert_eq!(code, 2, "{errors}");
+        for part in parts {
+            assert!(errors.contains(part), "no {part:?} in {errors}");
+        }
+    };
+    for (name, at) in [("model.gguf", 9_000_000), ("tokenizer.json", 1_000), ("config.json", 20)] {
+        let path = model.join(name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[at] ^= 1;
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        refused(&[name, "sha256"]);
+        std::fs::remove_file(&path).unwrap();
+        refused(&[name, "missing", "restore the folder models/e5-small-ru-en"]);
+        std::os::unix::fs::symlink(models().join("e5-small-ru-en").join(name), &path).unwrap();
+    }
+    let path = model.join("examples.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    refused(&["examples.safetensors", "damaged"]);
+}
+
+#[test]
+fn bad_configuration_is_told_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let taxonomy = "schema = 1\nname = \"t\"\nlanguages = [\"en\"]\ntriage_team = \"a\"\n\
+        [[teams]]\nid = \"a\"\nname = { en = \"A\" }\nescalates_to = \"b\"\n\
+        [[teams]]\nid = \"b\"\nname = { en = \"B\" }\nescalates_to = \"a\"\n";
+    std::fs::write(folder.path().join("cycle.toml"), taxonomy).unwrap();
+    std::fs::write(folder.path().join("otklik.toml"), "[server]\nlisten = \"nowhere\"\nlissen = 1\n").unwrap();
+    std::fs::write(folder.path().join("file"), "not a folder").unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let table: [(&[&str], &[&str]); 5] = [
+        (&["serve", "--set", "taxonomy.path=cycle.toml"], &["cycle.toml:8", "cycle", "a -> b"]),
+        (&["serve", "--config", "otklik.toml"], &["otklik.toml:2", "server.listen", "lissen", "did you mean"]),
+        (&["serve", "--set", "limits.max_turns=none"], &["limits.max_turns", "from 1 to 100000"]),
+        (&["serve", "--listen", &taken], &["server.listen", &taken, "--listen"]),
+        (&["serve", "--listen", "127.0.0.1:0", "--set", "cases.dir=file/cases"], &["case store", "file/cases"]),
+    ];
+    for (arguments, parts) in table {
+        let (code, _, errors) = run(otklik(folder.path()).args(arguments));
+        assert_eq!(code, 2, "{arguments:?}: {errors}");
+        for part in parts {
+            assert!(errors.contains(part), "{arguments:?}: no {part:?} in {errors}");
+        }
+    }
+}
+
+/// A running service; killed when dropped.
+struct Service {
+    process: Child,
+    address: String,
+}
+
+impl Service {
+    fn start(folder: &Path) -> Self {
+        let mut process =
+            otklik(folder).args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let said = lines.map(Result::unwrap).find(|line| line.contains("listens on")).expect("the service ended");
+        let address = said.rsplit(' ').next().unwrap().to_owned();
+        Self { process, address: format!("http://{address}") }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn text(id: &str, text: &str) -> v1::Feedback {
+    v1::Feedback { id: id.to_owned(), text: text.to_owned(), ..v1::Feedback::default() }
+}
+
+#[tokio::test]
+async fn the_service_tags_keeps_cases_through_a_kill_and_stops_when_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = Service::start(folder.path());
+    let mut tagging = TaggingServiceClient::connect(service.address.clone()).await.unwrap();
+    let feedback = text("1", "Карту заблокировали за границей, денег нет");
+    let request = v1::ClassifyRequest { feedback: Some(feedback), ..v1::ClassifyRequest::default() };
+    let tags = tagging.classify(request).await.unwrap().into_inner().tags.unwrap();
+    assert!(tags.topics.iter().any(|topic| topic.topic_id == "cards"), "{tags:?}");
+
+    let mut cases = CaseServiceClient::connect(service.address.clone()).await.unwrap();
+    let items = [
+        ("card", "Карту заблокировали в поездке, платить нечем"),
+        ("parcel", "Посылку везут вторую неделю, курьер не звонит"),
+        ("net", "Интернет по вечерам еле ползёт"),
+    ]
+    .map(|(id, words)| v1::UpsertCasesItem { feedback: Some(text(id, words)) });
+    let request = v1::UpsertCasesRequest { items: items.to_vec(), ..v1::UpsertCasesRequest::default() };
+    assert_eq!(cases.upsert_cases(request).await.unwrap().into_inner().results.len(), 3);
+    service.process.kill().unwrap();
+    service.process.wait().unwrap();
+    drop(service);
+
+    let mut service = Service::start(folder.path());
+    let mut cases = CaseServiceClient::connect(service.address.clone()).await.unwrap();
+    let request = v1::GetCaseRequest { id: "parcel".to_owned(), ..v1::GetCaseRequest::default() };
+    assert_eq!(
+        cases.get_case(request).await.unwrap().into_inner().masked_text,
+        "Посылку везут вторую неделю, курьер не звонит"
+    );
+    let request = v1::FindSimilarRequest {
+        query: Some(v1::find_similar_request::Query::Text("курьер так и не привёз заказ".to_owned())),
+        limit: 2,
+        ..v1::FindSimilarRequest::default()
+    };
+    let found = cases.find_similar(request).await.unwrap().into_inner().cases;
+    assert_eq!(found[0].case.as_ref().unwrap().id, "parcel");
+
+    let pid = service.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let ended = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            if let Some(status) = service.process.try_wait().unwrap() {
+                break status;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert_eq!(ended.await.expect("the service did not stop").code(), Some(0));
+}
