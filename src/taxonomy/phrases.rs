@@ -3,20 +3,16 @@
 //! Words are compared by stem; `=word` is compared as it stands, `prefix*` by its beginning, and `...` lets up to
 //! [`MAX_GAP`] other words through.
 
-use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
 
 use super::rules::RuleWord;
+use crate::text::{Word, words_as_they_stand};
 
 /// How many other words `...` lets through at most.
 pub const MAX_GAP: usize = 4;
 
 /// How many words a phrase may have at most.
 pub(super) const MAX_PHRASE_WORDS: usize = 32;
-
-/// Letters of the longest word that is stemmed; what is longer is no word of any language.
-const LONGEST_STEMMED: usize = 40;
 
 /// How one word of a phrase is compared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -114,13 +110,13 @@ fn patterns_of(token: &str) -> Result<Vec<WordPattern>, String> {
     if rest.contains(['*', '=']) {
         return Err(format!("has {token:?}: `=` stands before a word and `*` after one"));
     }
-    let words = words_of(rest);
-    let Some((last, before)) = words.split_last() else {
+    let mut words = words_as_they_stand(rest);
+    let Some(last) = words.pop() else {
         return Err(format!("has {token:?}, which is no word"));
     };
-    let plain = |word: &str| if exact { WordPattern::Exact(word.to_owned()) } else { WordPattern::Stem(stem(word)) };
-    let mut patterns: Vec<WordPattern> = before.iter().map(|word| plain(word)).collect();
-    patterns.push(if prefix { WordPattern::Prefix((*last).to_owned()) } else { plain(last) });
+    let plain = |word: Word| if exact { WordPattern::Exact(word.lower) } else { WordPattern::Stem(word.stem) };
+    let mut patterns: Vec<WordPattern> = words.into_iter().map(plain).collect();
+    patterns.push(if prefix { WordPattern::Prefix(last.lower) } else { plain(last) });
     Ok(patterns)
 }
 
@@ -132,43 +128,4 @@ pub(super) fn normalise(text: &str) -> String {
         other => other,
     };
     text.nfc().flat_map(char::to_lowercase).map(one_spelling).collect()
-}
-
-/// The words of a normalised text: runs of letters and digits, with the apostrophes and decimal points inside them. Hyphens part
-/// words.
-pub(super) fn words_of(text: &str) -> Vec<&str> {
-    let mut words = Vec::new();
-    let mut open: Option<usize> = None;
-    let mut characters = text.char_indices().peekable();
-    let mut before = ' ';
-    while let Some((at, character)) = characters.next() {
-        let after = characters.peek().map_or(' ', |(_, after)| *after);
-        let links = match character {
-            '\'' => before.is_alphabetic() && after.is_alphabetic(),
-            '.' | ',' => before.is_ascii_digit() && after.is_ascii_digit(),
-            _ => false,
-        };
-        if character.is_alphanumeric() || is_combining_mark(character) || (links && open.is_some()) {
-            open.get_or_insert(at);
-        } else if let Some(start) = open.take() {
-            words.extend(text.get(start..at));
-        }
-        before = character;
-    }
-    words.extend(open.and_then(|start| text.get(start..)));
-    words
-}
-
-/// The Snowball stem of a normalised word: Russian for Cyrillic letters, English for Latin ones, else the word itself.
-pub(super) fn stem(word: &str) -> String {
-    let algorithm = match word.chars().next() {
-        Some('\u{400}'..='\u{52f}') => Algorithm::Russian,
-        Some(first) if first.is_ascii_alphabetic() => Algorithm::English,
-        _ => return word.to_owned(),
-    };
-    if word.chars().count() > LONGEST_STEMMED {
-        word.to_owned()
-    } else {
-        Stemmer::create(algorithm).stem(word).into_owned()
-    }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::phrases::{normalise, stem, words_of};
+use super::phrases::normalise;
 use super::{RuleText, RuleWord, Taxonomy};
 use crate::feedback::{CharSpan, Speaker};
+use crate::text::{Word, words_as_they_stand};
 
 /// A taxonomy of one topic, two signals and the given rules.
 fn taxonomy_with(rules: &str) -> Taxonomy {
@@ -40,29 +41,17 @@ examples = {{ ru = ["пример"] }}
     Taxonomy::parse(&source, "rules.toml").unwrap()
 }
 
-struct OwnedWord {
-    span: CharSpan,
-    lower: String,
-    stem: String,
-}
-
 struct OwnedText {
     speaker: Speaker,
     lower: String,
-    words: Vec<OwnedWord>,
+    words: Vec<Word>,
     sentences: Vec<CharSpan>,
 }
 
 /// Words as the service splits them; a sentence ends with `.`, `!` or `?`.
 fn split(speaker: Speaker, text: &str) -> OwnedText {
     let lower = normalise(text);
-    let word = |word: &str| {
-        let byte = word.as_ptr() as usize - lower.as_ptr() as usize;
-        let start = lower[..byte].chars().count() as u32;
-        let span = CharSpan::new(start, start + word.chars().count() as u32);
-        OwnedWord { span, lower: word.to_owned(), stem: stem(word) }
-    };
-    let words = words_of(&lower).into_iter().map(word).collect();
+    let words = words_as_they_stand(&lower);
     let mut sentences = Vec::new();
     let mut start = 0;
     for sentence in lower.split_inclusive(['.', '!', '?']) {

@@ -35,6 +35,11 @@ pub struct Prepared {
     words: Vec<Word>,
 }
 
+/// The words of a text as it stands, neither normalised nor masked: for phrases that are compared with the words of texts.
+pub(crate) fn words_as_they_stand(text: &str) -> Vec<Word> {
+    words::words(text, &[])
+}
+
 /// Normalises, masks and splits one text. Takes time linear in its length.
 pub fn prepare(original: &str) -> Prepared {
     let masked = masking::mask(normalise::normalise(original), original);
