@@ -16,3 +16,4 @@ pub mod tagging;
 pub mod tags;
 pub mod taxonomy;
 pub mod text;
+pub mod training;

@@ -81,7 +81,7 @@ fn sigmoid(value: f32) -> f32 {
 
 /// Slope and intercept of the logistic curve under which margins give their labels, by Newton's method with Platt's smoothed
 /// targets; without margins of both kinds, the plain curve.
-fn logistic_curve(margins: &[(f32, bool)]) -> (f32, f32) {
+pub(crate) fn logistic_curve(margins: &[(f32, bool)]) -> (f32, f32) {
     const STEPS: usize = 50;
     let positives = margins.iter().filter(|(_, positive)| *positive).count() as f64;
     let negatives = margins.len() as f64 - positives;

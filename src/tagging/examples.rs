@@ -125,11 +125,21 @@ impl ExampleVectors {
     /// # Errors
     /// [`ExamplesError::File`].
     pub fn write<'a>(&self, path: &Path, texts: impl Iterator<Item = &'a str>) -> Result<(), ExamplesError> {
-        let mut rows: Vec<(Key, &Vec<f32>)> =
-            texts.map(key).filter_map(|key| self.vectors.get(&key).map(|vector| (key, vector))).collect();
+        self.write_rows(path, texts.map(key).filter_map(|key| self.vectors.get_key_value(&key)).collect())
+    }
+
+    /// Writes all vectors to a file.
+    ///
+    /// # Errors
+    /// [`ExamplesError::File`].
+    pub fn write_all(&self, path: &Path) -> Result<(), ExamplesError> {
+        self.write_rows(path, self.vectors.iter().collect())
+    }
+
+    fn write_rows(&self, path: &Path, mut rows: Vec<(&Key, &Vec<f32>)>) -> Result<(), ExamplesError> {
         rows.sort_by_key(|(key, _)| *key);
         rows.dedup_by_key(|(key, _)| *key);
-        let keys: Vec<u8> = rows.iter().flat_map(|(key, _)| *key).collect();
+        let keys: Vec<u8> = rows.iter().flat_map(|(key, _)| **key).collect();
         let vectors: Vec<u8> = rows
             .iter()
             .flat_map(|(_, vector)| vector.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()))

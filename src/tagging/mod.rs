@@ -8,6 +8,7 @@ mod discriminant;
 mod document;
 mod engine;
 mod examples;
+pub mod heads;
 mod judge;
 mod reading;
 mod routing;
@@ -20,6 +21,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
+pub(crate) use detectors::logistic_curve;
 pub use engine::{EncoderIdentity, EngineError, TaggingEngine, TaggingOptions};
 pub use examples::{ExampleVectors, ExamplesError};
 pub use judge::JudgeError;

@@ -1,0 +1,216 @@
+//! A head at work.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use half::f16;
+use pulp::Arch;
+
+use super::ngrams::dampened;
+use super::{HeadCard, LabelKind, NgramCounts};
+
+/// From margins to probabilities.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Calibration {
+    /// Softmax of the margins times this slope. For single labels.
+    Softmax {
+        /// The inverse of the temperature.
+        slope: f32,
+    },
+    /// A curve of its own for each label, and the probability from which the label is given. For several labels.
+    Curves(Vec<Curve>),
+}
+
+/// A label's curve: probability `1 / (1 + exp(-(slope * margin + offset)))` (Platt 1999).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Curve {
+    /// Factor of the margin.
+    pub slope: f32,
+    /// Added to it.
+    pub offset: f32,
+    /// The label is given from this probability on, 0 to 1.
+    pub threshold: f32,
+}
+
+impl Curve {
+    /// Probability of the label at a margin.
+    pub fn probability(&self, margin: f32) -> f32 {
+        1.0 / (1.0 + (-(self.slope * margin + self.offset)).exp())
+    }
+}
+
+/// What a head is made of. Matrices are row by row, a column a label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadParts {
+    /// Subtracted from the encoder's vector: `[dimension]`.
+    pub mean: Vec<f32>,
+    /// Weights of the vector: `[dimension][labels]`.
+    pub dense: Vec<f32>,
+    /// Hashes of the n-grams with weights, rising: `[features]`.
+    pub hashes: Vec<u32>,
+    /// How telling each n-gram is by its rarity: `[features]`.
+    pub rarity: Vec<f32>,
+    /// Weights of the n-grams: `[features][labels]`.
+    pub sparse: Vec<f32>,
+    /// Added to each margin: `[labels]`.
+    pub bias: Vec<f32>,
+    /// From margins to probabilities.
+    pub calibration: Calibration,
+}
+
+/// A trained head.
+#[derive(Debug, Clone)]
+pub struct Head {
+    card: HeadCard,
+    parts: HeadParts,
+    rows: HashMap<u32, u32, BuildHasherDefault<AsItIs>>,
+}
+
+/// Hashes are spread already.
+#[derive(Debug, Clone, Copy, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        // The table takes its bucket from the low bits and its tag from the high ones.
+        self.0 = u64::from(value) << 32 | u64::from(value);
+    }
+}
+
+impl Head {
+    /// A head of its parts. Weights are rounded to the 16 bits that files keep, so that a head answers the same before and after.
+    ///
+    /// # Errors
+    /// What does not fit together.
+    pub fn new(card: HeadCard, mut parts: HeadParts) -> Result<Self, String> {
+        for weights in [&mut parts.dense, &mut parts.sparse, &mut parts.rarity] {
+            weights.iter_mut().for_each(|weight| *weight = f16::from_f32(*weight).to_f32());
+        }
+        let labels = card.labels.len();
+        let sizes = [
+            ("dense", parts.dense.len(), parts.mean.len() * labels),
+            ("sparse", parts.sparse.len(), parts.hashes.len() * labels),
+            ("rarity", parts.rarity.len(), parts.hashes.len()),
+            ("bias", parts.bias.len(), labels),
+            ("features", card.features, parts.hashes.len()),
+        ];
+        if let Some((name, found, wanted)) = sizes.iter().find(|(_, found, wanted)| found != wanted) {
+            return Err(format!("{name}: {found} values where {wanted} are needed"));
+        }
+        if labels < 2 && card.kind == LabelKind::Single || labels == 0 {
+            return Err(format!("{labels} labels are too few to tell apart"));
+        }
+        match (&parts.calibration, card.kind) {
+            (Calibration::Softmax { .. }, LabelKind::Single) => {}
+            (Calibration::Curves(curves), LabelKind::Multi) if curves.len() == labels => {}
+            _ => return Err("the calibration does not fit the labels".to_owned()),
+        }
+        let numbers = [&parts.mean, &parts.dense, &parts.rarity, &parts.sparse, &parts.bias];
+        if !numbers.iter().all(|part| part.iter().all(|value| value.is_finite())) {
+            return Err("a weight is not finite".to_owned());
+        }
+        let rows = parts.hashes.iter().copied().zip(0..).collect();
+        Ok(Self { card, parts, rows })
+    }
+
+    /// Where it comes from and what it can do.
+    pub fn card(&self) -> &HeadCard {
+        &self.card
+    }
+
+    /// What it is made of.
+    pub fn parts(&self) -> &HeadParts {
+        &self.parts
+    }
+
+    /// Probability of each label, in the order of the card's labels. `ngrams` are counted as the card says.
+    pub fn probabilities(&self, vector: &[f32], ngrams: &NgramCounts) -> Vec<f32> {
+        self.calibrated(self.margins(vector, ngrams))
+    }
+
+    /// Indices of the labels that are given for these probabilities: the most probable one, or all from their thresholds on.
+    pub fn given(&self, probabilities: &[f32]) -> Vec<usize> {
+        match &self.parts.calibration {
+            Calibration::Softmax { .. } => most_probable(probabilities),
+            Calibration::Curves(curves) => {
+                let labels = probabilities.iter().zip(curves).enumerate();
+                let given: Vec<usize> = labels
+                    .filter(|(_, (probability, curve))| **probability >= curve.threshold)
+                    .map(|(at, _)| at)
+                    .collect();
+                if given.is_empty() && self.card.never_empty { most_probable(probabilities) } else { given }
+            }
+        }
+    }
+
+    /// Distance of a text from the border of each label.
+    fn margins(&self, vector: &[f32], ngrams: &NgramCounts) -> Vec<f32> {
+        debug_assert_eq!(ngrams.spec(), self.card.ngrams);
+        let known: Vec<(u32, f32)> = ngrams
+            .counts()
+            .iter()
+            .filter_map(|(hash, count)| {
+                let row = self.rows.get(hash)?;
+                Some((*row, dampened(*count) * self.parts.rarity.get(*row as usize)?))
+            })
+            .collect();
+        let length = known.iter().map(|(_, value)| value * value).sum::<f32>().sqrt();
+        let mut margins = self.parts.bias.clone();
+        let labels = margins.len();
+        Arch::new().dispatch(|| {
+            let centred = vector.iter().zip(&self.parts.mean).map(|(value, mean)| value - mean);
+            for (value, weights) in centred.zip(self.parts.dense.chunks_exact(labels)) {
+                add(&mut margins, value, weights);
+            }
+            for (row, value) in &known {
+                let at = *row as usize * labels;
+                add(&mut margins, value / length, self.parts.sparse.get(at..at + labels).unwrap_or_default());
+            }
+        });
+        margins
+    }
+
+    pub(crate) fn calibrated(&self, mut margins: Vec<f32>) -> Vec<f32> {
+        match &self.parts.calibration {
+            Calibration::Softmax { slope } => softmax(&mut margins, *slope),
+            Calibration::Curves(curves) => {
+                for (margin, curve) in margins.iter_mut().zip(curves) {
+                    *margin = curve.probability(*margin);
+                }
+            }
+        }
+        margins
+    }
+}
+
+/// The most probable label, of equally probable ones the first.
+fn most_probable(probabilities: &[f32]) -> Vec<usize> {
+    let best = probabilities.iter().enumerate().rev().max_by(|one, other| one.1.total_cmp(other.1));
+    best.map(|(label, _)| label).into_iter().collect()
+}
+
+#[inline(always)]
+fn add(margins: &mut [f32], value: f32, weights: &[f32]) {
+    margins.iter_mut().zip(weights).for_each(|(margin, weight)| *margin += value * weight);
+}
+
+/// Makes probabilities of margins.
+pub(crate) fn softmax(margins: &mut [f32], slope: f32) {
+    let most = margins.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for margin in margins.iter_mut() {
+        *margin = ((*margin - most) * slope).exp();
+        sum += *margin;
+    }
+    margins.iter_mut().for_each(|margin| *margin /= sum);
+}

@@ -1,0 +1,17 @@
+//! Trained heads: linear classifiers on an encoder's vector and the n-grams of the text.
+//!
+//! Enters: the vector of a text and its n-grams, counted once for all heads. Leaves: a calibrated probability a label, and which
+//! labels are given. `training/` makes heads; here they are read, checked and asked.
+
+mod card;
+mod error;
+mod file;
+mod head;
+mod ngrams;
+
+pub use card::{HeadCard, HeldOutFigures, LabelKind};
+pub use error::HeadError;
+pub(crate) use head::softmax;
+pub use head::{Calibration, Curve, Head, HeadParts};
+pub(crate) use ngrams::dampened;
+pub use ngrams::{NgramCounts, NgramSpec};

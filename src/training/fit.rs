@@ -1,0 +1,537 @@
+//! Heads made from labelled rows.
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::calibration::{HeldOut, calibrate, log_loss, unmeasured};
+use super::evaluation::{Evaluation, EvaluationOptions, Judged, Task, TrueLabel};
+use super::features::{FeatureRows, Measure, Source};
+use super::solver::{Wanted, Weights};
+use super::{LabelledRow, TrainingError, folds};
+use crate::tagging::heads::{
+    Calibration, Head, HeadCard, HeadParts, HeldOutFigures, LabelKind, NgramCounts, NgramSpec,
+};
+use crate::tagging::{EncoderIdentity, ExampleVectors};
+
+/// Weights of n-grams that a head keeps, at most: with 16 bits each, 16 MB.
+const MOST_WEIGHTS: usize = 8_000_000;
+
+/// N-grams that a head knows, at most.
+const MOST_NGRAMS: usize = 1 << 18;
+
+/// How a head is made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadOptions {
+    /// Which n-grams are counted.
+    pub ngrams: NgramSpec,
+    /// Costs of an error against the size of the weights that are tried, rising; more than one needs cross-validation.
+    pub costs: Vec<f32>,
+    /// Sizes of the n-grams beside the vector's that are tried.
+    pub ngram_scales: Vec<f32>,
+    /// True to let rows of rare labels weigh more, so that all labels together weigh the same.
+    pub balanced: bool,
+    /// Parts of the cross-validation, 2 or more.
+    pub folds: usize,
+    /// Seed of the parts and of the order in which rows are visited.
+    pub seed: u64,
+}
+
+impl Default for HeadOptions {
+    fn default() -> Self {
+        Self {
+            ngrams: NgramSpec::default(),
+            costs: vec![0.1, 0.3, 1.0, 3.0],
+            ngram_scales: vec![0.5, 1.0],
+            balanced: false,
+            folds: 5,
+            seed: 1,
+        }
+    }
+}
+
+/// What is going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Settings are tried on parts held out.
+    Trying,
+    /// The head is fitted to all rows.
+    Fitting,
+}
+
+/// A head, and what it says of the rows while they were held out.
+#[derive(Debug, Clone)]
+pub struct Fitted {
+    /// The head.
+    pub head: Head,
+    /// Each training row as judged by weights that had not seen it; empty if there were too few rows.
+    pub held_out: Vec<Judged>,
+}
+
+/// Labelled rows, ready to be learnt from.
+pub struct HeadTrainer<'a> {
+    name: String,
+    kind: LabelKind,
+    rows: &'a [LabelledRow],
+    sources: Vec<Source>,
+    ngrams: NgramSpec,
+}
+
+impl<'a> HeadTrainer<'a> {
+    /// Rows with the vectors of their texts.
+    ///
+    /// # Errors
+    /// [`TrainingError::Rows`] if a text has no vector.
+    pub fn new(
+        name: &str,
+        kind: LabelKind,
+        rows: &'a [LabelledRow],
+        vectors: &ExampleVectors,
+        ngrams: NgramSpec,
+    ) -> Result<Self, TrainingError> {
+        let source = |row: &LabelledRow| {
+            let vector = vectors.get(&row.text).ok_or(row.number)?.to_vec();
+            Ok(Source { vector, ngrams: NgramCounts::of(&row.text, ngrams) })
+        };
+        let sources: Result<Vec<Source>, u64> = rows.par_iter().map(source).collect();
+        let sources = sources.map_err(|row| TrainingError::Rows(format!("row {row} has no vector")))?;
+        Ok(Self { name: name.to_owned(), kind, rows, sources, ngrams })
+    }
+
+    /// A stratum a row, for [`folds::deal`]: rows of the same labels share one.
+    pub fn strata(&self) -> Vec<usize> {
+        let mut sets: Vec<&[String]> = self.rows.iter().map(|row| row.labels.as_slice()).collect();
+        sets.sort_unstable();
+        sets.dedup();
+        self.rows.iter().map(|row| sets.binary_search(&row.labels.as_slice()).unwrap_or_default()).collect()
+    }
+
+    /// Makes a head from some of the rows. `progress` is told what is done of the work, in parts of it, and ends it by answering
+    /// false.
+    ///
+    /// # Errors
+    /// [`TrainingError::Rows`] if there are too few labels, [`TrainingError::Interrupted`].
+    pub fn fit(
+        &self,
+        which: &[usize],
+        options: &HeadOptions,
+        encoder: &EncoderIdentity,
+        progress: &(dyn Fn(Stage, usize, usize) -> bool + Sync),
+    ) -> Result<Fitted, TrainingError> {
+        let lesson = Lesson::new(self, which)?;
+        let most = (MOST_WEIGHTS / lesson.labels.len()).clamp(1, MOST_NGRAMS);
+        let parts = lesson.parts(options);
+        let trial = match parts {
+            0..2 => None,
+            parts => Some(lesson.try_settings(options, parts, most, progress)?),
+        };
+        let (cost, ngram_scale) = trial.as_ref().map_or_else(|| few_rows_setting(options), |trial| trial.setting);
+        if !progress(Stage::Fitting, 0, 1) {
+            return Err(TrainingError::Interrupted);
+        }
+        let measure = Measure::of(&self.sources, which, most);
+        let features = measure.rows(&self.sources, ngram_scale);
+        let weights = lesson.weights(&features, which, cost, options);
+        let calibration = match &trial {
+            Some(trial) => trial.calibration.clone(),
+            None => unmeasured(self.kind, lesson.labels.len()),
+        };
+        let card = HeadCard {
+            name: self.name.clone(),
+            kind: self.kind,
+            labels: lesson.labels.clone(),
+            rows: which.len(),
+            data_sha256: self.data_hash(which),
+            encoder_id: encoder.id.clone(),
+            encoder_sha256: encoder.sha256.clone(),
+            ngrams: self.ngrams,
+            features: measure.hashes.len(),
+            cost,
+            ngram_scale,
+            balanced: options.balanced,
+            never_empty: self.kind == LabelKind::Multi && which.iter().all(|row| !self.labels_of(*row).is_empty()),
+            held_out: None,
+            otklik_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let parts_of_head = HeadParts {
+            dense: weights.dense().map(|weight| weight * measure.scale).collect(),
+            sparse: weights.sparse().map(|weight| weight * ngram_scale).collect(),
+            bias: weights.bias().collect(),
+            mean: measure.mean,
+            hashes: measure.hashes,
+            rarity: measure.rarity,
+            calibration,
+        };
+        let head = Head::new(card, parts_of_head).map_err(TrainingError::Head)?;
+        let (head, held_out) = match trial {
+            Some(trial) => self.with_figures(head, &lesson, &trial, parts)?,
+            None => (head, Vec::new()),
+        };
+        progress(Stage::Fitting, 1, 1);
+        Ok(Fitted { head, held_out })
+    }
+
+    /// What a head says of some of the rows.
+    pub fn judge(&self, head: &Head, which: &[usize]) -> Vec<Judged> {
+        let judge = |row: &usize| {
+            let source = self.sources.get(*row)?;
+            let probabilities = head.probabilities(&source.vector, &source.ngrams);
+            self.judged(*row, head, probabilities)
+        };
+        which.par_iter().filter_map(judge).collect()
+    }
+
+    fn judged(&self, row: usize, head: &Head, probabilities: Vec<f32>) -> Option<Judged> {
+        let labelled = self.rows.get(row)?;
+        let known = &head.card().labels;
+        let truth = |label: &String| match known.binary_search(label) {
+            Ok(index) => TrueLabel::Known(index),
+            Err(_) => TrueLabel::Unknown(label.clone()),
+        };
+        Some(Judged {
+            row: labelled.number as usize,
+            text: labelled.text.clone(),
+            truth: labelled.labels.iter().map(truth).collect(),
+            predicted: match self.kind {
+                LabelKind::Single => Vec::new(),
+                LabelKind::Multi => head.given(&probabilities),
+            },
+            probabilities,
+        })
+    }
+
+    /// The head with its held-out figures on the card, and the held-out rows as they were judged.
+    fn with_figures(
+        &self,
+        head: Head,
+        lesson: &Lesson<'_>,
+        trial: &Trial,
+        parts: usize,
+    ) -> Result<(Head, Vec<Judged>), TrainingError> {
+        let judged: Vec<Judged> = lesson
+            .which
+            .iter()
+            .zip(&trial.margins)
+            .filter_map(|(row, margins)| self.judged(*row, &head, head.calibrated(margins.clone())))
+            .collect();
+        let plain = EvaluationOptions { bootstrap_rounds: 0, ..EvaluationOptions::default() };
+        let figures = Evaluation::of(&head.card().labels, self.kind.into(), &judged, &plain)?;
+        let held_out = HeldOutFigures {
+            folds: parts,
+            accuracy: figures.accuracy,
+            top3: figures.top3,
+            macro_f1: figures.macro_f1,
+            weighted_f1: figures.weighted_f1,
+            ece: figures.ece,
+        };
+        let card = HeadCard { held_out: Some(held_out), ..head.card().clone() };
+        Ok((Head::new(card, head.parts().clone()).map_err(TrainingError::Head)?, judged))
+    }
+
+    fn labels_of(&self, row: usize) -> &[String] {
+        self.rows.get(row).map_or(&[], |row| row.labels.as_slice())
+    }
+
+    fn data_hash(&self, which: &[usize]) -> String {
+        let mut hasher = Sha256::new();
+        for row in which.iter().filter_map(|row| self.rows.get(*row)) {
+            for part in std::iter::once(&row.text).chain(&row.labels) {
+                hasher.update((part.len() as u64).to_le_bytes());
+                hasher.update(part);
+            }
+            hasher.update(u64::MAX.to_le_bytes());
+        }
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl From<LabelKind> for Task {
+    fn from(kind: LabelKind) -> Self {
+        match kind {
+            LabelKind::Single => Self::SingleLabel,
+            LabelKind::Multi => Self::MultiLabel,
+        }
+    }
+}
+
+/// Where hardly any rows are: nothing can be tried, and words of few rows say less than their meaning.
+fn few_rows_setting(options: &HeadOptions) -> (f32, f32) {
+    let middle = options.costs.iter().copied().min_by(|one, other| one.ln().abs().total_cmp(&other.ln().abs()));
+    let least = options.ngram_scales.iter().copied().min_by(f32::total_cmp);
+    (middle.unwrap_or(1.0), least.unwrap_or(0.5))
+}
+
+/// What is to be learnt: some rows, with indices of labels.
+struct Lesson<'a> {
+    trainer: &'a HeadTrainer<'a>,
+    which: &'a [usize],
+    labels: Vec<String>,
+    /// Labels of each row of the trainer; empty for rows that are not in the lesson.
+    truth: Vec<Vec<usize>>,
+}
+
+/// The best of the settings that were tried.
+struct Trial {
+    /// Cost and size of the n-grams.
+    setting: (f32, f32),
+    calibration: Calibration,
+    /// Margins of each row of the lesson, by weights that had not seen it.
+    margins: Vec<Vec<f32>>,
+}
+
+impl<'a> Lesson<'a> {
+    fn new(trainer: &'a HeadTrainer<'a>, which: &'a [usize]) -> Result<Self, TrainingError> {
+        let mut labels: Vec<String> = which.iter().flat_map(|row| trainer.labels_of(*row)).cloned().collect();
+        labels.sort_unstable();
+        labels.dedup();
+        let enough = match trainer.kind {
+            LabelKind::Single => 2,
+            LabelKind::Multi => 1,
+        };
+        if labels.len() < enough {
+            let found = labels.first().map_or("none".to_owned(), |label| format!("only {label:?}"));
+            return Err(TrainingError::Rows(format!(
+                "label {:?}: the {} rows to learn from have {found}; at least two labels are needed",
+                trainer.name,
+                which.len()
+            )));
+        }
+        let mut truth = vec![Vec::new(); trainer.rows.len()];
+        for row in which {
+            if let Some(truth) = truth.get_mut(*row) {
+                *truth = trainer.labels_of(*row).iter().filter_map(|label| labels.binary_search(label).ok()).collect();
+            }
+        }
+        Ok(Self { trainer, which, labels, truth })
+    }
+
+    /// Into how many parts the rows can be dealt so that most labels are in every part; fewer than 2 if they can't.
+    fn parts(&self, options: &HeadOptions) -> usize {
+        let mut counts = vec![0usize; self.labels.len()];
+        for label in self.truth.iter().flatten() {
+            if let Some(count) = counts.get_mut(*label) {
+                *count += 1;
+            }
+        }
+        counts.sort_unstable();
+        let median = counts.get(counts.len() / 2).copied().unwrap_or(0);
+        options.folds.min(median)
+    }
+
+    fn weights(&self, features: &FeatureRows, which: &[usize], cost: f32, options: &HeadOptions) -> Weights {
+        let costs = self.costs(which, cost, options.balanced);
+        let wanted = Wanted { labels: self.labels.len(), truth: &self.truth, costs: &costs, seed: options.seed };
+        Weights::fit(features, which, &wanted)
+    }
+
+    /// Cost of an error on each row of the trainer.
+    fn costs(&self, which: &[usize], cost: f32, balanced: bool) -> Vec<f32> {
+        if !balanced {
+            return vec![cost; self.truth.len()];
+        }
+        let mut counts = vec![0f32; self.labels.len()];
+        let labels_in = || which.iter().filter_map(|row| self.truth.get(*row)).flatten();
+        for label in labels_in() {
+            if let Some(count) = counts.get_mut(*label) {
+                *count += 1.0;
+            }
+        }
+        let mean = which.len() as f32 / self.labels.len() as f32;
+        let weight = |labels: &Vec<usize>| {
+            let rarest = labels.iter().filter_map(|label| counts.get(*label)).copied().fold(f32::INFINITY, f32::min);
+            if rarest > 0.0 && rarest.is_finite() { cost * mean / rarest } else { cost }
+        };
+        self.truth.iter().map(weight).collect()
+    }
+
+    /// Tries all settings on parts held out and gives back the one under which the right labels are most probable.
+    fn try_settings(
+        &self,
+        options: &HeadOptions,
+        parts: usize,
+        most: usize,
+        progress: &(dyn Fn(Stage, usize, usize) -> bool + Sync),
+    ) -> Result<Trial, TrainingError> {
+        let sources = &self.trainer.sources;
+        let strata = self.trainer.strata();
+        let chosen: Vec<usize> = self.which.iter().filter_map(|row| strata.get(*row).copied()).collect();
+        let part_of = folds::deal(&chosen, parts, options.seed);
+        let settings: Vec<(f32, f32)> = options
+            .ngram_scales
+            .iter()
+            .flat_map(|scale| options.costs.iter().map(move |cost| (*cost, *scale)))
+            .collect();
+        let all = settings.len() * parts;
+        let done = std::sync::atomic::AtomicUsize::new(0);
+        let in_rows = |places: &[usize]| -> Vec<usize> {
+            places.iter().filter_map(|place| self.which.get(*place).copied()).collect()
+        };
+        // By part, by setting: place and margins of each row held out.
+        type Margins = Vec<(usize, Vec<f32>)>;
+        let mut by_part: Vec<Vec<Margins>> = Vec::with_capacity(parts);
+        for part in 0..parts {
+            let (held, kept) = folds::split(&part_of, part);
+            let kept = in_rows(&kept);
+            let measure = Measure::of(sources, &kept, most);
+            let mut of_settings: Vec<Option<Margins>> = vec![None; settings.len()];
+            for scale in &options.ngram_scales {
+                let features = measure.rows(sources, *scale);
+                let judged = settings.par_iter().zip(&mut of_settings).filter(|((_, of), _)| of == scale);
+                judged.try_for_each(|((cost, _), margins)| {
+                    let weights = self.weights(&features, &kept, *cost, options);
+                    let of_row = |place: &usize| {
+                        let row = features.rows.get(*self.which.get(*place)?)?;
+                        Some((*place, weights.margins(row)))
+                    };
+                    *margins = Some(held.iter().filter_map(of_row).collect());
+                    let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+                    if progress(Stage::Trying, done, all) { Ok(()) } else { Err(TrainingError::Interrupted) }
+                })?;
+            }
+            by_part.push(of_settings.into_iter().map(Option::unwrap_or_default).collect());
+        }
+        let mut best: Option<(f64, Trial)> = None;
+        for (at, setting) in settings.iter().enumerate() {
+            let mut rows: Margins = by_part.iter().filter_map(|parts| parts.get(at)).flatten().cloned().collect();
+            rows.sort_by_key(|(place, _)| *place);
+            let margins: Vec<Vec<f32>> = rows.into_iter().map(|(_, margins)| margins).collect();
+            let truth = |place: usize| self.which.get(place).and_then(|row| self.truth.get(*row)).map(Vec::as_slice);
+            let held_out: Vec<HeldOut<'_>> = margins
+                .iter()
+                .enumerate()
+                .map(|(place, margins)| HeldOut { margins, truth: truth(place).unwrap_or_default() })
+                .collect();
+            let calibration = calibrate(self.trainer.kind, self.labels.len(), &held_out);
+            let loss = log_loss(&calibration, &held_out);
+            if best.as_ref().is_none_or(|(least, _)| loss < *least) {
+                best = Some((loss, Trial { setting: *setting, calibration, margins }));
+            }
+        }
+        best.map(|(_, trial)| trial).ok_or_else(|| TrainingError::Rows("no settings to try".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOPICS: [(&str, &str); 3] = [("card", "карта"), ("cash", "касса"), ("delivery", "курьер")];
+
+    fn encoder() -> EncoderIdentity {
+        EncoderIdentity { id: "small".to_owned(), sha256: "00ff".to_owned() }
+    }
+
+    /// Rows whose label stands in their words; vectors say something only of the first label.
+    fn rows(of_each: usize) -> (Vec<LabelledRow>, ExampleVectors) {
+        let mut vectors = ExampleVectors::new("00ff", 4);
+        let mut rows = Vec::new();
+        for number in 0..of_each * TOPICS.len() {
+            let (label, word) = TOPICS[number % TOPICS.len()];
+            let text = format!("{word} не работает, заявка номер {number}");
+            let first = if label == "card" { 1.0 } else { -1.0 };
+            vectors.insert(&text, &[first, (number as f32 * 0.7).sin(), (number as f32 * 1.3).cos(), 0.1]);
+            rows.push(LabelledRow { number: number as u64 + 1, text, labels: vec![label.to_owned()] });
+        }
+        (rows, vectors)
+    }
+
+    fn fit(rows: &[LabelledRow], vectors: &ExampleVectors, kind: LabelKind) -> Fitted {
+        let trainer = HeadTrainer::new("topic", kind, rows, vectors, NgramSpec::default()).unwrap();
+        let all: Vec<usize> = (0..rows.len()).collect();
+        trainer.fit(&all, &HeadOptions::default(), &encoder(), &|_, _, _| true).unwrap()
+    }
+
+    #[test]
+    fn words_and_vectors_together_tell_labels_on_rows_held_out() {
+        let (rows, vectors) = rows(20);
+        let fitted = fit(&rows, &vectors, LabelKind::Single);
+        assert_eq!(fitted.head.card().labels, ["card", "cash", "delivery"]);
+        let held_out = fitted.head.card().held_out.unwrap();
+        assert!(held_out.accuracy > 0.95 && held_out.folds == 5, "{held_out:?}");
+        assert_eq!(fitted.held_out.len(), 60);
+        for judged in &fitted.held_out {
+            assert!((judged.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn a_head_is_the_same_after_it_was_kept() {
+        let (rows, vectors) = rows(20);
+        let fitted = fit(&rows, &vectors, LabelKind::Single);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("heads/topic/head.safetensors");
+        fitted.head.save(&path).unwrap();
+        let read = Head::load(&path, &encoder()).unwrap();
+        assert_eq!((read.card(), read.parts()), (fitted.head.card(), fitted.head.parts()));
+        let again = folder.path().join("again.safetensors");
+        read.save(&again).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap());
+
+        let other = EncoderIdentity { id: "other".to_owned(), sha256: "1234".to_owned() };
+        let refused = Head::load(&path, &other).unwrap_err().to_string();
+        assert!(refused.contains("made for encoder small (00ff), this one is other (1234)"), "{refused}");
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&again, bytes).unwrap();
+        let damaged = Head::load(&again, &encoder()).unwrap_err().to_string();
+        assert!(damaged.contains("is damaged"), "{damaged}");
+    }
+
+    #[test]
+    fn a_head_answers_as_the_weights_it_was_made_from() {
+        let (rows, vectors) = rows(20);
+        let trainer = HeadTrainer::new("topic", LabelKind::Single, &rows, &vectors, NgramSpec::default()).unwrap();
+        let all: Vec<usize> = (0..rows.len()).collect();
+        let options = HeadOptions { costs: vec![1.0], ngram_scales: vec![0.7], ..HeadOptions::default() };
+        let fitted = trainer.fit(&all, &options, &encoder(), &|_, _, _| true).unwrap();
+        let lesson = Lesson::new(&trainer, &all).unwrap();
+        let features = Measure::of(&trainer.sources, &all, MOST_NGRAMS).rows(&trainer.sources, 0.7);
+        let weights = lesson.weights(&features, &all, 1.0, &options);
+        for (row, judged) in all.iter().zip(trainer.judge(&fitted.head, &all)) {
+            let expected = fitted.head.calibrated(weights.margins(&features.rows[*row]));
+            for (found, expected) in judged.probabilities.iter().zip(expected) {
+                assert!((found - expected).abs() < 0.01, "row {row}: {found} and {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn several_labels_of_a_text_are_told_apart() {
+        let (mut rows, vectors) = rows(20);
+        for (number, row) in rows.iter_mut().enumerate() {
+            if number % 4 == 0 {
+                row.labels.push("номер".to_owned());
+            }
+        }
+        let fitted = fit(&rows, &vectors, LabelKind::Multi);
+        assert_eq!(fitted.head.card().labels.len(), 4);
+        assert!(fitted.head.card().never_empty);
+        assert!(fitted.held_out.iter().all(|judged| !judged.predicted.is_empty()));
+        let right = |judged: &&Judged| {
+            judged.truth.first() == judged.predicted.first().map(|at| TrueLabel::Known(*at)).as_ref()
+        };
+        assert!(fitted.held_out.iter().filter(right).count() > 50);
+    }
+
+    #[test]
+    fn few_rows_make_a_head_without_figures_and_one_label_makes_none() {
+        let (rows, vectors) = rows(1);
+        let fitted = fit(&rows, &vectors, LabelKind::Single);
+        assert!(fitted.head.card().held_out.is_none() && fitted.held_out.is_empty());
+        let trainer = HeadTrainer::new("topic", LabelKind::Single, &rows, &vectors, NgramSpec::default()).unwrap();
+        let refused = trainer.fit(&[0], &HeadOptions::default(), &encoder(), &|_, _, _| true).unwrap_err();
+        let expected = "label \"topic\": the 1 rows to learn from have only \"card\"; at least two labels are needed";
+        assert_eq!(refused.to_string(), expected);
+    }
+
+    #[test]
+    fn labels_that_were_not_taught_are_unknown_and_an_interrupted_fit_ends() {
+        let (rows, vectors) = rows(20);
+        let trainer = HeadTrainer::new("topic", LabelKind::Single, &rows, &vectors, NgramSpec::default()).unwrap();
+        let (taught, rest): (Vec<usize>, Vec<usize>) = (0..60).partition(|row| row % 3 != 2);
+        let fitted = trainer.fit(&taught, &HeadOptions::default(), &encoder(), &|_, _, _| true).unwrap();
+        let judged = trainer.judge(&fitted.head, &rest);
+        assert!(judged.iter().all(|judged| judged.truth == [TrueLabel::Unknown("delivery".to_owned())]));
+        let stopped = trainer.fit(&taught, &HeadOptions::default(), &encoder(), &|_, done, _| done < 3);
+        assert!(matches!(stopped, Err(TrainingError::Interrupted)));
+    }
+}

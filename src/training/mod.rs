@@ -1,0 +1,20 @@
+//! Labelled rows in; heads, tuned encoders and figures out.
+//!
+//! Enters: tables of texts that people labelled. Leaves: a [`Head`](crate::tagging::heads::Head) that tagging asks, and an
+//! [`evaluation::Evaluation`] that says how good it is on rows it had not seen. Never here: the server.
+
+mod calibration;
+mod error;
+pub mod evaluation;
+mod features;
+mod fit;
+mod folds;
+mod labelled;
+mod rows;
+mod solver;
+
+pub use error::TrainingError;
+pub use fit::{Fitted, HeadOptions, HeadTrainer, Stage};
+pub use folds::{deal, split};
+pub use labelled::{LabelledRow, LabelledTable, TableOptions};
+pub use rows::{Encoded, encode};
