@@ -2,11 +2,14 @@
 
 mod classify;
 mod config;
+mod eval;
+mod learning;
 mod marked_text;
 mod models;
 mod render;
 mod serve;
 mod taxonomy;
+mod train;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -17,6 +20,7 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use otklik::assembly::{AssemblyError, Progress};
 use otklik::config::{Config, LogFormat, LogLevel};
+use otklik::training::TrainingError;
 use tracing_subscriber::EnvFilter;
 
 /// Exit status for bad input: arguments, configuration, files, models.
@@ -35,6 +39,7 @@ Examples:
   otklik serve                                             start the gRPC service on the embedded defaults
   otklik classify \"Третий день не работает касса\"          tag one text and show why
   otklik classify reviews.csv --text-column text -o tagged.jsonl
+  otklik train --data labelled.csv --label topic --out heads/topic
   otklik taxonomy init mine.toml                           a taxonomy of your own, from the default
   otklik models list                                       what models there are
 
@@ -66,6 +71,10 @@ enum Command {
     Classify(Box<classify::ClassifyArgs>),
     /// Write, check, show and compare taxonomies
     Taxonomy(taxonomy::TaxonomyCommand),
+    /// Train a head: a classifier of your own labels
+    Train(Box<train::TrainArgs>),
+    /// Measure how well labels are told
+    Eval(Box<eval::EvalArgs>),
     /// List, check and fetch models
     #[command(subcommand)]
     Models(models::ModelsCommand),
@@ -106,6 +115,15 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             AssemblyError::Engine(_) | AssemblyError::Threads(_) => false,
         })
         || error.downcast_ref::<serve::ListenError>().is_some()
+        || error.downcast_ref::<otklik::tagging::heads::HeadError>().is_some()
+        || error.downcast_ref::<otklik::tagging::ExamplesError>().is_some()
+        || error.downcast_ref::<TrainingError>().is_some_and(|error| match error {
+            TrainingError::Table(_)
+            | TrainingError::Label { .. }
+            | TrainingError::Rows(_)
+            | TrainingError::Evaluation(_) => true,
+            TrainingError::Inference(_) | TrainingError::Head(_) | TrainingError::Interrupted => false,
+        })
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -130,6 +148,14 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             start_log(&loaded.config, Some(LogLevel::Warn));
             taxonomy::run(command, &loaded.config)
         }
+        Command::Train(args) => {
+            start_log(&loaded.config, Some(LogLevel::Warn));
+            train::run(&args, &loaded.config)
+        }
+        Command::Eval(args) => {
+            start_log(&loaded.config, Some(LogLevel::Warn));
+            eval::run(&args, &loaded.config)
+        }
         Command::Models(command) => {
             start_log(&loaded.config, Some(LogLevel::Warn));
             models::run(command, loaded.config.models.dir, offline)
@@ -143,6 +169,12 @@ fn classify_command(args: classify::ClassifyArgs, config: Config) -> anyhow::Res
     let names = TaxonomyNames(std::sync::Arc::clone(engine.taxonomy()));
     let runtime = tokio::runtime::Runtime::new().context("the async runtime can't be started")?;
     runtime.block_on(classify::run(args, engine, &names, otklik::text::parse_transcript))
+}
+
+/// Columns of the terminal, or what a pipe is given.
+fn terminal_width() -> usize {
+    const OF_A_PIPE: usize = 100;
+    terminal_size::terminal_size().map_or(OF_A_PIPE, |(width, _)| usize::from(width.0))
 }
 
 /// The taxonomy's code of a language of names.

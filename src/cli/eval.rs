@@ -1,0 +1,242 @@
+//! `otklik eval`: how good a head is.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use otklik::assembly::{self, LoadedEncoder};
+use otklik::config::Config;
+use otklik::inference::ComputePool;
+use otklik::tagging::ExampleVectors;
+use otklik::tagging::heads::{Head, LabelKind};
+use otklik::training::evaluation::{Evaluation, EvaluationOptions, Judged, page, text};
+use otklik::training::{HeadTrainer, LabelledRow, LabelledTable, TrainingError, deal, split};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::learning::{LabelArgs, condition};
+use super::train::HeadArgs;
+
+/// Measure how well labels are told
+///
+/// Three ways: `--head` measures a trained head; `--train` trains on one table and measures on another; with neither, the table
+/// is dealt into parts, and each is judged by a head trained on the others (cross-validation). Settings are always chosen on
+/// training rows alone.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  otklik eval --data appeals.jsonl --label owner                            5-fold cross-validation
+  otklik eval --train old.jsonl --data new.jsonl --label owner --report report.html
+  otklik eval --train all.jsonl --train-only split=train --data all.jsonl --only split=test --label intent
+  otklik eval --head heads/owner --data new.jsonl --label owner --precision 0.95
+  otklik eval --data appeals.jsonl --label owner --json | jq .accuracy
+
+Exit status: 0 done, 1 a failure of otklik, 2 bad input.")]
+pub struct EvalArgs {
+    /// The labelled texts to measure on; `-` is standard input in JSON Lines
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Only rows of DATA with this value in this column; may be given more than once
+    #[arg(long, value_name = "COLUMN=VALUE", value_parser = condition)]
+    only: Vec<(String, String)>,
+    #[command(flatten)]
+    labels: LabelArgs,
+    /// Measure this trained head: its file, or the folder that `otklik train` wrote
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["train", "folds"])]
+    head: Option<PathBuf>,
+    /// Train on this table
+    #[arg(long, value_name = "FILE", conflicts_with = "folds")]
+    train: Option<PathBuf>,
+    /// Only rows of TRAIN with this value in this column; may be given more than once
+    #[arg(long, value_name = "COLUMN=VALUE", value_parser = condition, requires = "train")]
+    train_only: Vec<(String, String)>,
+    /// Train on so many rows of each label only, drawn by the seed
+    #[arg(long, value_name = "N", requires = "train")]
+    per_label: Option<usize>,
+    /// Parts that DATA is dealt into when neither a head nor a table to train on is given
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..=100))]
+    folds: u16,
+    #[command(flatten)]
+    making: HeadArgs,
+    /// Accuracy wanted among the texts that are answered: the share that can be answered with it is told
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+    precision: f32,
+    /// Print all figures as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write a page with pictures: confusion matrix, reliability and coverage
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// Show all labels, not only the most frequent
+    #[arg(long)]
+    all: bool,
+}
+
+/// What the rows are judged by.
+struct Bench<'a> {
+    args: &'a EvalArgs,
+    loaded: &'a LoadedEncoder,
+    pool: &'a ComputePool,
+}
+
+/// Rows as they were judged, under these labels.
+struct Outcome {
+    labels: Vec<String>,
+    kind: LabelKind,
+    judged: Vec<Judged>,
+}
+
+/// Runs the command.
+pub fn run(args: &EvalArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    let options = EvaluationOptions { precision: args.precision, ..EvaluationOptions::default() };
+    options.check().map_err(TrainingError::from)?;
+    let data = args.labels.read(&args.data, &args.only)?;
+    let train = args.train.as_ref().map(|path| args.labels.read(path, &args.train_only)).transpose()?;
+    let loaded = assembly::load_encoder(config)?;
+    let pool = assembly::start_pool(config)?;
+    let bench = Bench { args, loaded: &loaded, pool: &pool };
+    let outcome = match (&args.head, train) {
+        (Some(path), _) => bench.by_head(path, &data)?,
+        (None, Some(train)) => bench.by_other_rows(&train, &data)?,
+        (None, None) => bench.by_parts(&data)?,
+    };
+    let evaluation =
+        Evaluation::of(&outcome.labels, outcome.kind.into(), &outcome.judged, &options).map_err(TrainingError::from)?;
+    if let Some(path) = &args.report {
+        let title = format!("{}: {}", args.data.file_name().unwrap_or_default().to_string_lossy(), args.labels.label);
+        let page = page::render(&evaluation, &title).map_err(TrainingError::from)?;
+        std::fs::write(path, page).with_context(|| format!("{} can't be written", path.display()))?;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&evaluation)?);
+    } else {
+        let look = text::Look { width: super::terminal_width(), classes: (!args.all).then_some(20) };
+        anstream::print!("{}", text::render(&evaluation, &look));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Bench<'_> {
+    fn by_head(&self, path: &std::path::Path, data: &LabelledTable) -> anyhow::Result<Outcome> {
+        let file = if path.is_dir() { path.join("head.safetensors") } else { path.to_owned() };
+        let head = Head::load(&file, &self.loaded.identity)?;
+        let vectors = self.vectors(&data.rows)?;
+        let trainer = self.trainer(&data.rows, head.card().kind, &vectors, head.card().ngrams)?;
+        let all: Vec<usize> = (0..data.rows.len()).collect();
+        let judged = self.pool.run_blocking(|| trainer.judge(&head, &all));
+        Ok(Outcome { labels: head.card().labels.clone(), kind: head.card().kind, judged })
+    }
+
+    fn by_other_rows(&self, train: &LabelledTable, data: &LabelledTable) -> anyhow::Result<Outcome> {
+        let rows: Vec<LabelledRow> = train.rows.iter().chain(&data.rows).cloned().collect();
+        let (first, all): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(|row| *row < train.rows.len());
+        let first = match self.args.per_label {
+            Some(most) => few_of_each(&rows, &first, most, self.args.making.seed),
+            None => first,
+        };
+        let kind =
+            if [train.kind, data.kind].contains(&LabelKind::Multi) { LabelKind::Multi } else { LabelKind::Single };
+        let vectors = self.vectors(&rows)?;
+        let options = self.args.making.options();
+        let trainer = self.trainer(&rows, kind, &vectors, options.ngrams)?;
+        let bar = self.args.labels.bar("training", 1);
+        let fitted = self.pool.run_blocking(|| {
+            trainer.fit(&first, &options, &self.loaded.identity, &|_, done, of| {
+                bar.set_length(of as u64);
+                bar.set_position(done as u64);
+                true
+            })
+        })?;
+        bar.finish_and_clear();
+        let judged = self.pool.run_blocking(|| trainer.judge(&fitted.head, &all));
+        Ok(Outcome { labels: fitted.head.card().labels.clone(), kind, judged })
+    }
+
+    fn by_parts(&self, data: &LabelledTable) -> anyhow::Result<Outcome> {
+        let vectors = self.vectors(&data.rows)?;
+        let options = self.args.making.options();
+        let trainer = self.trainer(&data.rows, data.kind, &vectors, options.ngrams)?;
+        let parts = usize::from(self.args.folds);
+        if parts > data.rows.len() {
+            let problem = format!("{} rows can't be dealt into {parts} parts (--folds)", data.rows.len());
+            return Err(TrainingError::Rows(problem).into());
+        }
+        let part_of = deal(&trainer.strata(), parts, options.seed);
+        let labels = data.labels();
+        let bar = self.args.labels.bar("training on parts", parts as u64 * 100);
+        let mut judged = Vec::with_capacity(data.rows.len());
+        for part in 0..parts {
+            let (held, kept) = split(&part_of, part);
+            let fitted = self.pool.run_blocking(|| {
+                trainer.fit(&kept, &options, &self.loaded.identity, &|_, done, of| {
+                    bar.set_position((part * 100 + done * 100 / of.max(1)) as u64);
+                    true
+                })
+            })?;
+            let head = &fitted.head;
+            let of_part = self.pool.run_blocking(|| trainer.judge(head, &held));
+            judged.extend(of_part.into_iter().map(|judged| under(judged, &head.card().labels, &labels)));
+        }
+        bar.finish_and_clear();
+        Ok(Outcome { labels, kind: data.kind, judged })
+    }
+
+    fn vectors(&self, rows: &[LabelledRow]) -> anyhow::Result<ExampleVectors> {
+        let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
+        self.args.labels.vectors_of(&texts, self.loaded, self.pool)
+    }
+
+    fn trainer<'a>(
+        &self,
+        rows: &'a [LabelledRow],
+        kind: LabelKind,
+        vectors: &ExampleVectors,
+        ngrams: otklik::tagging::heads::NgramSpec,
+    ) -> anyhow::Result<HeadTrainer<'a>> {
+        let name = &self.args.labels.label;
+        Ok(self.pool.run_blocking(|| HeadTrainer::new(name, kind, rows, vectors, ngrams))?)
+    }
+}
+
+/// At most so many rows of each label.
+fn few_of_each(rows: &[LabelledRow], which: &[usize], most: usize, seed: u64) -> Vec<usize> {
+    let mut order = which.to_vec();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    let mut taken: std::collections::HashMap<&str, usize> = std::collections::HashMap::new();
+    order.retain(|row| {
+        let labels = rows.get(*row).map_or(&[][..], |row| row.labels.as_slice());
+        let wanted = labels.iter().any(|label| taken.get(label.as_str()).is_none_or(|count| *count < most));
+        if wanted {
+            labels.iter().for_each(|label| *taken.entry(label).or_default() += 1);
+        }
+        wanted
+    });
+    order
+}
+
+/// A row judged under the labels of its part, as judged under all labels: those that the part did not know have no probability.
+fn under(mut judged: Judged, of_part: &[String], all: &[String]) -> Judged {
+    use otklik::training::evaluation::TrueLabel;
+    let place = |index: usize| all.binary_search(of_part.get(index)?).ok();
+    let mut probabilities = vec![0.0; all.len()];
+    for (index, probability) in judged.probabilities.iter().enumerate() {
+        if let Some(slot) = place(index).and_then(|place| probabilities.get_mut(place)) {
+            *slot = *probability;
+        }
+    }
+    judged.probabilities = probabilities;
+    judged.predicted = judged.predicted.iter().filter_map(|index| place(*index)).collect();
+    judged.truth = judged
+        .truth
+        .into_iter()
+        .map(|label| match label {
+            TrueLabel::Known(index) => place(index).map_or_else(|| TrueLabel::Unknown(String::new()), TrueLabel::Known),
+            TrueLabel::Unknown(name) => match all.binary_search(&name) {
+                Ok(place) => TrueLabel::Known(place),
+                Err(_) => TrueLabel::Unknown(name),
+            },
+        })
+        .collect();
+    judged
+}

@@ -1,0 +1,101 @@
+//! What `otklik train` and `otklik eval` share: labelled tables in, vectors of their texts.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use otklik::assembly::LoadedEncoder;
+use otklik::inference::ComputePool;
+use otklik::tables::Input;
+use otklik::tagging::ExampleVectors;
+use otklik::training::{self, LabelledTable, TableOptions, TrainingError};
+
+/// Texts after which computed vectors are written to their file.
+const KEPT_AFTER: usize = 2_048;
+
+/// How a table of labelled texts is read.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LabelArgs {
+    /// Name of the label: a column, or in JSON Lines also a field of the object `labels`
+    #[arg(long, value_name = "NAME")]
+    pub label: String,
+    /// Column of the text; by default text, comment, review, message, текст, комментарий or отзыв if just one is there
+    #[arg(long, value_name = "NAME")]
+    pub text_column: Option<String>,
+    /// In CSV and TSV: a text has several labels with this between them (in JSON Lines several labels are an array)
+    #[arg(long, value_name = "SIGN")]
+    pub separator: Option<String>,
+    /// Keep computed vectors in this file and take them from there the next time
+    #[arg(long, value_name = "FILE")]
+    pub vectors: Option<PathBuf>,
+    /// Draw no progress
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl LabelArgs {
+    /// Reads a table; `-` is standard input.
+    pub fn read(&self, path: &Path, only: &[(String, String)]) -> Result<LabelledTable, TrainingError> {
+        let input = if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path.to_owned()) };
+        let options = TableOptions {
+            label: self.label.clone(),
+            text_column: self.text_column.clone(),
+            separator: self.separator.clone(),
+            only: only.to_vec(),
+            limit: None,
+        };
+        LabelledTable::read(&input, &options)
+    }
+
+    /// Vectors of all texts.
+    pub fn vectors_of(
+        &self,
+        texts: &[&str],
+        loaded: &LoadedEncoder,
+        pool: &ComputePool,
+    ) -> anyhow::Result<ExampleVectors> {
+        let mut vectors = ExampleVectors::new(&loaded.identity.sha256, loaded.encoder.dimension());
+        if let Some(path) = self.vectors.as_ref().filter(|path| path.exists()) {
+            vectors.read(path)?;
+        }
+        let mut missing: Vec<&str> = texts.iter().copied().filter(|text| vectors.get(text).is_none()).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        // Each part has texts of all lengths, so that the time left is told well.
+        let bar = self.bar("reading texts", missing.len() as u64);
+        for (part, texts) in missing.chunks(KEPT_AFTER).enumerate() {
+            let before = part * KEPT_AFTER;
+            training::encode(&loaded.encoder, pool, texts, &mut vectors, |done, of| {
+                bar.set_position((before + texts.len() * done / of.max(1)) as u64);
+                true
+            })?;
+            if let Some(path) = &self.vectors {
+                vectors.write_all(path).with_context(|| "vectors can't be kept (--vectors)")?;
+            }
+        }
+        bar.finish_and_clear();
+        Ok(vectors)
+    }
+
+    /// A bar with the time left; none if quiet or not on a terminal.
+    pub fn bar(&self, what: &'static str, of: u64) -> ProgressBar {
+        if self.quiet || of == 0 {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new(of).with_message(what);
+        if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}, {eta} left") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(500));
+        bar
+    }
+}
+
+/// `COLUMN=VALUE` of a condition on rows.
+pub fn condition(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(column, value)| (column.trim().to_owned(), value.trim().to_owned()))
+        .filter(|(column, _)| !column.is_empty())
+        .ok_or_else(|| "needs the form COLUMN=VALUE, as in split=train".to_owned())
+}
