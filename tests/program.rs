@@ -308,3 +308,30 @@ fn labels_are_told_from_rows_of_their_own_table() {
         &["head.safetensors", "not a head"],
     );
 }
+
+#[test]
+fn a_tuned_encoder_serves_its_head_from_a_folder_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    labelled_table(&folder.path().join("rows.csv"), 30);
+    let train =
+        ["train", "--data", "rows.csv", "--only", "part=train", "--label", "topic", "--fine-tune", "--epochs", "1"];
+    let (code, page, errors) = run(otklik(folder.path()).args(train).args(["--out", "tuned"]));
+    assert_eq!(code, 0, "{errors}");
+    assert!(page.contains("topic-tuned: epoch 1 of 1 kept"), "{page}");
+    assert!(!folder.path().join("tuned/checkpoint").exists());
+
+    let measure = ["eval", "--data", "rows.csv", "--only", "part=test", "--label", "topic", "--json"];
+    let (code, json, errors) = run(otklik(folder.path()).args(measure).args(["--head", "tuned"]));
+    assert_eq!(code, 0, "{errors}");
+    let figures: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(figures["rows"], 6);
+    // With the encoder that it was tuned from, its head is refused.
+    let head = "tuned/head.safetensors";
+    let (code, _, errors) = run(otklik(folder.path()).args(measure).args(["--head", head]));
+    assert_eq!(code, 2, "{errors}");
+    assert!(errors.contains("made for encoder topic-tuned"), "{errors}");
+    let tuned = ["--models-dir", "tuned", "--set", "models.encoder=topic-tuned"];
+    let (code, again, errors) =
+        run(otklik(folder.path()).env_remove("OTKLIK_MODELS_DIR").args(tuned).args(measure).args(["--head", head]));
+    assert_eq!((code, again), (0, json), "{errors}");
+}

@@ -18,6 +18,12 @@ use rand_chacha::ChaCha8Rng;
 use super::learning::{LabelArgs, condition};
 use super::train::HeadArgs;
 
+/// The head in the folder that training writes.
+const HEAD: &str = "head.safetensors";
+
+/// What makes that folder one of models too: the encoder was tuned along with the head.
+const REGISTRY: &str = "registry.toml";
+
 /// Measure how well labels are told
 ///
 /// Three ways: `--head` measures a trained head; `--train` trains on one table and measures on another; with neither, the table
@@ -93,8 +99,9 @@ pub fn run(args: &EvalArgs, config: &Config) -> anyhow::Result<ExitCode> {
     options.check().map_err(TrainingError::from)?;
     let data = args.labels.read(&args.data, &args.only)?;
     let train = args.train.as_ref().map(|path| args.labels.read(path, &args.train_only)).transpose()?;
-    let loaded = assembly::load_encoder(config)?;
-    let pool = assembly::start_pool(config)?;
+    let config = with_encoder_of_head(args, config)?;
+    let loaded = assembly::load_encoder(&config)?;
+    let pool = assembly::start_pool(&config)?;
     let bench = Bench { args, loaded: &loaded, pool: &pool };
     let outcome = match (&args.head, train) {
         (Some(path), _) => bench.by_head(path, &data)?,
@@ -117,9 +124,19 @@ pub fn run(args: &EvalArgs, config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The configuration with the encoder that was tuned along with the head, if it was.
+fn with_encoder_of_head(args: &EvalArgs, config: &Config) -> anyhow::Result<Config> {
+    let mut config = config.clone();
+    if let Some(folder) = args.head.as_ref().filter(|path| path.join(REGISTRY).is_file()) {
+        config.models.encoder = Head::read_card(&folder.join(HEAD))?.encoder_id;
+        config.models.dir = Some(folder.clone());
+    }
+    Ok(config)
+}
+
 impl Bench<'_> {
     fn by_head(&self, path: &std::path::Path, data: &LabelledTable) -> anyhow::Result<Outcome> {
-        let file = if path.is_dir() { path.join("head.safetensors") } else { path.to_owned() };
+        let file = if path.is_dir() { path.join(HEAD) } else { path.to_owned() };
         let head = Head::load(&file, &self.loaded.identity)?;
         let vectors = self.vectors(&data.rows)?;
         let trainer = self.trainer(&data.rows, head.card().kind, &vectors, head.card().ngrams)?;

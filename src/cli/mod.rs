@@ -10,6 +10,7 @@ mod render;
 mod serve;
 mod taxonomy;
 mod train;
+mod tuning;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use otklik::assembly::{AssemblyError, Progress};
 use otklik::config::{Config, LogFormat, LogLevel};
 use otklik::training::TrainingError;
+use otklik::training::finetune::FineTuneError;
 use tracing_subscriber::EnvFilter;
 
 /// Exit status for bad input: arguments, configuration, files, models.
@@ -121,8 +123,17 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             TrainingError::Table(_)
             | TrainingError::Label { .. }
             | TrainingError::Rows(_)
-            | TrainingError::Evaluation(_) => true,
-            TrainingError::Inference(_) | TrainingError::Head(_) | TrainingError::Interrupted => false,
+            | TrainingError::Evaluation(_)
+            | TrainingError::FineTune(
+                FineTuneError::Row { .. }
+                | FineTuneError::NoRows
+                | FineTuneError::Option { .. }
+                | FineTuneError::Checkpoint { .. },
+            ) => true,
+            TrainingError::Inference(_)
+            | TrainingError::FineTune(_)
+            | TrainingError::Head(_)
+            | TrainingError::Interrupted => false,
         })
 }
 

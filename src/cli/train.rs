@@ -11,6 +11,7 @@ use otklik::training::evaluation::{Evaluation, EvaluationOptions, text};
 use otklik::training::{Fitted, HeadOptions, HeadTrainer, Stage};
 
 use super::learning::{LabelArgs, condition};
+use super::tuning::TuningArgs;
 
 /// Train a head: a classifier of your own labels on top of the encoder
 ///
@@ -18,6 +19,10 @@ use super::learning::{LabelArgs, condition};
 /// and the words and letters of the text. Settings, calibration and thresholds are chosen by cross-validation on these rows
 /// alone, and the figures shown are of rows that the judging weights had not seen. Writes OUT/head.safetensors, and OUT/card.json
 /// with what it was made from and how good it is. The texts themselves are not kept.
+///
+/// With --fine-tune the encoder itself learns the labels first, which takes minutes to an hour and tells more. OUT is then a
+/// folder of models too: --models-dir OUT --set models.encoder=NAME-tuned serves with it, and `otklik eval --head OUT` finds it. A
+/// run that was stopped goes on from OUT/checkpoint when it is started again in the same way.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -25,6 +30,7 @@ Examples:
   otklik train --data comments.csv --label themes --separator \";\" --out heads/themes
   otklik train --data sentiment.jsonl --label sentiment --balanced --out heads/sentiment
   otklik train --data all.jsonl --only split=train --label intent --vectors all.vectors --out heads/intent
+  otklik train --data all.jsonl --label intent --fine-tune --out tuned/intent
 
 Exit status: 0 done, 1 a failure of otklik, 2 bad input.")]
 pub struct TrainArgs {
@@ -35,12 +41,14 @@ pub struct TrainArgs {
     #[arg(long, value_name = "COLUMN=VALUE", value_parser = condition)]
     only: Vec<(String, String)>,
     #[command(flatten)]
-    labels: LabelArgs,
+    pub labels: LabelArgs,
     /// The folder to write to
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    pub out: PathBuf,
     #[command(flatten)]
-    head: HeadArgs,
+    pub head: HeadArgs,
+    #[command(flatten)]
+    tuning: TuningArgs,
 }
 
 /// How a head is made.
@@ -72,11 +80,19 @@ impl HeadArgs {
 /// Runs the command.
 pub fn run(args: &TrainArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let table = args.labels.read(&args.data, &args.only)?;
-    let loaded = assembly::load_encoder(config)?;
-    let pool = assembly::start_pool(config)?;
+    let mut config = config.clone();
+    let mut options = args.head.options();
+    if let Some(tuned) = args.tuning.tune(args, &table, &config)? {
+        // What the tuned encoder says of rows whose labels it learnt is no measure.
+        options.folds = 0;
+        options.held_out = tuned.held_out;
+        config.models.dir = Some(args.out.clone());
+        config.models.encoder = tuned.encoder;
+    }
+    let loaded = assembly::load_encoder(&config)?;
+    let pool = assembly::start_pool(&config)?;
     let texts: Vec<&str> = table.rows.iter().map(|row| row.text.as_str()).collect();
     let vectors = args.labels.vectors_of(&texts, &loaded, &pool)?;
-    let options = args.head.options();
     let trainer = HeadTrainer::new(&args.labels.label, table.kind, &table.rows, &vectors, options.ngrams)?;
     let all: Vec<usize> = (0..table.rows.len()).collect();
     let bar = args.labels.bar("trying settings", 1);

@@ -1,6 +1,6 @@
 //! All that runs a transformer: weights, tokeniser, encoder, and the pool of threads that computes.
 //!
-//! Enters: texts and the spans in them that want a vector of their own. Leaves: vectors. The only room that names candle.
+//! Enters: texts and the spans in them that want a vector of their own. Leaves: vectors. Of the rooms that serve, the only one that names candle.
 //! Never here: taxonomy, storage, network.
 
 mod bert;
@@ -14,6 +14,7 @@ mod tests;
 
 pub use encoder::{EncodeInput, EncodePlan, Encoder, EncoderSpec, Encoding, Role};
 pub use pool::{ComputePool, PoolError};
+pub(crate) use weights::{BertShape, Weights};
 
 use std::path::PathBuf;
 

@@ -12,7 +12,7 @@ use super::InferenceError;
 
 /// Shape of an encoder.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct BertShape {
+pub(crate) struct BertShape {
     pub hidden: usize,
     pub layers: usize,
     pub heads: usize,
@@ -25,7 +25,7 @@ pub(super) struct BertShape {
 }
 
 /// Tensors by their GGUF names, in 32 bits, with the shape they go with.
-pub(super) struct Weights {
+pub(crate) struct Weights {
     pub shape: BertShape,
     tensors: HashMap<String, Tensor>,
     origin: std::path::PathBuf,
@@ -65,6 +65,21 @@ impl Weights {
             [rows, width] if *rows > 0 && *width == columns => Ok(tensor),
             other => Err(self.bad(format!("tensor {name} has shape {other:?}, expected [any, {columns}]"))),
         }
+    }
+
+    /// Takes out the tensor `name`, of any shape.
+    pub fn take_any(&mut self, name: &str) -> Result<Tensor, InferenceError> {
+        self.tensors.remove(name).ok_or_else(|| self.bad(format!("tensor {name} is missing")))
+    }
+
+    /// Rows of the tensor `name`; 0 if there is none.
+    pub fn rows(&self, name: &str) -> usize {
+        self.tensors.get(name).and_then(|tensor| tensor.dims().first().copied()).unwrap_or(0)
+    }
+
+    /// Names of the tensors that are left.
+    pub fn names(&self) -> Vec<String> {
+        self.tensors.keys().cloned().collect()
     }
 
     fn bad(&self, problem: String) -> InferenceError {

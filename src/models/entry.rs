@@ -105,6 +105,20 @@ pub struct RepositorySource {
     pub made_from: Vec<String>,
 }
 
+/// The model was tuned from another on rows of the company's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TunedSource {
+    /// Id of the encoder that it was.
+    pub from: String,
+    /// SHA-256 of that encoder's weights, hexadecimal.
+    pub from_sha256: String,
+    /// Name of the label that it learnt.
+    pub label: String,
+    /// Rows that it learnt from.
+    pub rows: u64,
+}
+
 /// Where a model comes from: at least one of these.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,6 +132,9 @@ pub struct Sources {
     /// It is already here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<RepositorySource>,
+    /// It was tuned here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuned: Option<TunedSource>,
 }
 
 /// A place that a model can be fetched from.
@@ -211,7 +228,9 @@ impl ModelEntry {
 
     /// What brings a missing or damaged file back, as a clause of a message.
     pub(super) fn remedy(&self) -> String {
-        if self.sources.kinds().is_empty() {
+        if let Some(tuned) = &self.sources.tuned {
+            format!("it was tuned on {:?}: train it anew, or restore its folder", tuned.label)
+        } else if self.sources.kinds().is_empty() {
             format!("it comes with otklik's repository: restore the folder models/{} from there", self.id)
         } else {
             format!("`otklik models pull {}` gets it", self.id)
@@ -287,11 +306,13 @@ impl ModelEntry {
     fn check_sources(&self) -> Result<(), String> {
         let listed = |path: &str| self.files.iter().any(|file| file.path == path);
         let sources = &self.sources;
-        if sources.kinds().is_empty() && sources.repository.is_none() {
-            return Err("sources: at least one of pypi, hub, repository".to_owned());
+        if sources.kinds().is_empty() && sources.repository.is_none() && sources.tuned.is_none() {
+            return Err("sources: at least one of pypi, hub, repository, tuned".to_owned());
         }
-        if sources.repository.is_some() && self.files.iter().any(|file| file.sha256.is_none()) {
-            return Err("files: a model that comes with the repository has every sha256".to_owned());
+        if (sources.repository.is_some() || sources.tuned.is_some())
+            && self.files.iter().any(|file| file.sha256.is_none())
+        {
+            return Err("files: a model that comes with the repository or was tuned has every sha256".to_owned());
         }
         if let Some(pypi) = &sources.pypi {
             pypi.packages.expand().map_err(|problem| format!("sources.pypi.packages.{problem}"))?;

@@ -12,15 +12,17 @@ mod parts;
 mod pull;
 mod record;
 mod registry;
+mod tuned;
 mod verify;
 
 pub use entry::{
     Architecture, HubSource, ModelEntry, ModelFile, PackageSource, Prefixes, RepositorySource, SourceKind, Sources,
-    Task, WeightsFormat,
+    Task, TunedSource, WeightsFormat,
 };
 pub use error::ModelError;
 pub use locate::find_models_dir;
 pub use parts::{PackagePart, PackageParts};
 pub use pull::{Pip, PullOptions, PullProgress, Pulled, SilentProgress, pull};
 pub use registry::Registry;
+pub use tuned::register_tuned;
 pub use verify::{ModelState, VerifiedFile, VerifiedModel, state, verify};

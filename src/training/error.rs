@@ -3,6 +3,7 @@
 use crate::inference::InferenceError;
 use crate::tables::{RowPlace, TableError};
 use crate::training::evaluation::EvaluationError;
+use crate::training::finetune::FineTuneError;
 
 /// Why nothing can be learnt or measured.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,9 @@ pub enum TrainingError {
     /// The figures can't be made.
     #[error(transparent)]
     Evaluation(#[from] EvaluationError),
+    /// The encoder can't be tuned.
+    #[error(transparent)]
+    FineTune(#[from] FineTuneError),
     /// What was learnt does not fit together.
     #[error("the head can't be put together: {0}")]
     Head(String),

@@ -1,5 +1,7 @@
 //! Heads made from labelled rows.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -30,8 +32,11 @@ pub struct HeadOptions {
     pub ngram_scales: Vec<f32>,
     /// True to let rows of rare labels weigh more, so that all labels together weigh the same.
     pub balanced: bool,
-    /// Parts of the cross-validation, 2 or more.
+    /// Parts of the cross-validation; fewer than 2 for none.
     pub folds: usize,
+    /// Rows to choose the settings and to calibrate on instead of a cross-validation, for an encoder that has learnt the labels of
+    /// all other rows: what it says of those is no measure.
+    pub held_out: Vec<usize>,
     /// Seed of the parts and of the order in which rows are visited.
     pub seed: u64,
 }
@@ -44,6 +49,7 @@ impl Default for HeadOptions {
             ngram_scales: vec![0.5, 1.0],
             balanced: false,
             folds: 5,
+            held_out: Vec::new(),
             seed: 1,
         }
     }
@@ -119,10 +125,10 @@ impl<'a> HeadTrainer<'a> {
     ) -> Result<Fitted, TrainingError> {
         let lesson = Lesson::new(self, which)?;
         let most = (MOST_WEIGHTS / lesson.labels.len()).clamp(1, MOST_NGRAMS);
-        let parts = lesson.parts(options);
-        let trial = match parts {
-            0..2 => None,
-            parts => Some(lesson.try_settings(options, parts, most, progress)?),
+        let splits = lesson.splits(options);
+        let trial = match splits.len() {
+            0 => None,
+            _ => Some(lesson.try_settings(options, &splits, most, progress)?),
         };
         let (cost, ngram_scale) = trial.as_ref().map_or_else(|| few_rows_setting(options), |trial| trial.setting);
         if !progress(Stage::Fitting, 0, 1) {
@@ -163,7 +169,7 @@ impl<'a> HeadTrainer<'a> {
         };
         let head = Head::new(card, parts_of_head).map_err(TrainingError::Head)?;
         let (head, held_out) = match trial {
-            Some(trial) => self.with_figures(head, &lesson, &trial, parts)?,
+            Some(trial) => self.with_figures(head, &trial, splits.len())?,
             None => (head, Vec::new()),
         };
         progress(Stage::Fitting, 1, 1);
@@ -200,17 +206,10 @@ impl<'a> HeadTrainer<'a> {
     }
 
     /// The head with its held-out figures on the card, and the held-out rows as they were judged.
-    fn with_figures(
-        &self,
-        head: Head,
-        lesson: &Lesson<'_>,
-        trial: &Trial,
-        parts: usize,
-    ) -> Result<(Head, Vec<Judged>), TrainingError> {
-        let judged: Vec<Judged> = lesson
-            .which
+    fn with_figures(&self, head: Head, trial: &Trial, parts: usize) -> Result<(Head, Vec<Judged>), TrainingError> {
+        let judged: Vec<Judged> = trial
+            .margins
             .iter()
-            .zip(&trial.margins)
             .filter_map(|(row, margins)| self.judged(*row, &head, head.calibrated(margins.clone())))
             .collect();
         let plain = EvaluationOptions { bootstrap_rounds: 0, ..EvaluationOptions::default() };
@@ -269,13 +268,19 @@ struct Lesson<'a> {
     truth: Vec<Vec<usize>>,
 }
 
+/// Rows with their margins.
+type Margins = Vec<(usize, Vec<f32>)>;
+
+/// Rows held out, and those learnt from.
+type Split = (Vec<usize>, Vec<usize>);
+
 /// The best of the settings that were tried.
 struct Trial {
     /// Cost and size of the n-grams.
     setting: (f32, f32),
     calibration: Calibration,
-    /// Margins of each row of the lesson, by weights that had not seen it.
-    margins: Vec<Vec<f32>>,
+    /// Rows that were held out, rising, with their margins by weights that had not seen them.
+    margins: Margins,
 }
 
 impl<'a> Lesson<'a> {
@@ -304,8 +309,12 @@ impl<'a> Lesson<'a> {
         Ok(Self { trainer, which, labels, truth })
     }
 
-    /// Into how many parts the rows can be dealt so that most labels are in every part; fewer than 2 if they can't.
-    fn parts(&self, options: &HeadOptions) -> usize {
+    /// What is held out in turn. Nothing, if most labels have too few rows to be in every part.
+    fn splits(&self, options: &HeadOptions) -> Vec<Split> {
+        if !options.held_out.is_empty() {
+            let (held, kept) = self.which.iter().partition(|row| options.held_out.contains(row));
+            return vec![(held, kept)];
+        }
         let mut counts = vec![0usize; self.labels.len()];
         for label in self.truth.iter().flatten() {
             if let Some(count) = counts.get_mut(*label) {
@@ -314,7 +323,22 @@ impl<'a> Lesson<'a> {
         }
         counts.sort_unstable();
         let median = counts.get(counts.len() / 2).copied().unwrap_or(0);
-        options.folds.min(median)
+        let parts = options.folds.min(median);
+        if parts < 2 {
+            return Vec::new();
+        }
+        let strata = self.trainer.strata();
+        let chosen: Vec<usize> = self.which.iter().filter_map(|row| strata.get(*row).copied()).collect();
+        let part_of = folds::deal(&chosen, parts, options.seed);
+        let rows = |places: Vec<usize>| -> Vec<usize> {
+            places.into_iter().filter_map(|place| self.which.get(place).copied()).collect()
+        };
+        (0..parts)
+            .map(|part| {
+                let (held, kept) = folds::split(&part_of, part);
+                (rows(held), rows(kept))
+            })
+            .collect()
     }
 
     fn weights(&self, features: &FeatureRows, which: &[usize], cost: f32, options: &HeadOptions) -> Weights {
@@ -347,63 +371,44 @@ impl<'a> Lesson<'a> {
     fn try_settings(
         &self,
         options: &HeadOptions,
-        parts: usize,
+        splits: &[Split],
         most: usize,
         progress: &(dyn Fn(Stage, usize, usize) -> bool + Sync),
     ) -> Result<Trial, TrainingError> {
         let sources = &self.trainer.sources;
-        let strata = self.trainer.strata();
-        let chosen: Vec<usize> = self.which.iter().filter_map(|row| strata.get(*row).copied()).collect();
-        let part_of = folds::deal(&chosen, parts, options.seed);
         let settings: Vec<(f32, f32)> = options
             .ngram_scales
             .iter()
             .flat_map(|scale| options.costs.iter().map(move |cost| (*cost, *scale)))
             .collect();
-        let all = settings.len() * parts;
-        let done = std::sync::atomic::AtomicUsize::new(0);
-        let in_rows = |places: &[usize]| -> Vec<usize> {
-            places.iter().filter_map(|place| self.which.get(*place).copied()).collect()
-        };
-        // By part, by setting: place and margins of each row held out.
-        type Margins = Vec<(usize, Vec<f32>)>;
-        let mut by_part: Vec<Vec<Margins>> = Vec::with_capacity(parts);
-        for part in 0..parts {
-            let (held, kept) = folds::split(&part_of, part);
-            let kept = in_rows(&kept);
-            let measure = Measure::of(sources, &kept, most);
-            let mut of_settings: Vec<Option<Margins>> = vec![None; settings.len()];
+        let all = settings.len() * splits.len();
+        let done = AtomicUsize::new(0);
+        let mut of_settings: Vec<Margins> = vec![Vec::new(); settings.len()];
+        for (held, kept) in splits {
+            let measure = Measure::of(sources, kept, most);
             for scale in &options.ngram_scales {
                 let features = measure.rows(sources, *scale);
-                let judged = settings.par_iter().zip(&mut of_settings).filter(|((_, of), _)| of == scale);
-                judged.try_for_each(|((cost, _), margins)| {
-                    let weights = self.weights(&features, &kept, *cost, options);
-                    let of_row = |place: &usize| {
-                        let row = features.rows.get(*self.which.get(*place)?)?;
-                        Some((*place, weights.margins(row)))
-                    };
-                    *margins = Some(held.iter().filter_map(of_row).collect());
-                    let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+                let of_scale = settings.par_iter().zip(&mut of_settings).filter(|((_, of), _)| of == scale);
+                of_scale.try_for_each(|((cost, _), margins)| {
+                    let weights = self.weights(&features, kept, *cost, options);
+                    let judged = held.iter().filter_map(|row| Some((*row, weights.margins(features.rows.get(*row)?))));
+                    margins.extend(judged);
+                    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                     if progress(Stage::Trying, done, all) { Ok(()) } else { Err(TrainingError::Interrupted) }
                 })?;
             }
-            by_part.push(of_settings.into_iter().map(Option::unwrap_or_default).collect());
         }
         let mut best: Option<(f64, Trial)> = None;
-        for (at, setting) in settings.iter().enumerate() {
-            let mut rows: Margins = by_part.iter().filter_map(|parts| parts.get(at)).flatten().cloned().collect();
-            rows.sort_by_key(|(place, _)| *place);
-            let margins: Vec<Vec<f32>> = rows.into_iter().map(|(_, margins)| margins).collect();
-            let truth = |place: usize| self.which.get(place).and_then(|row| self.truth.get(*row)).map(Vec::as_slice);
+        for (setting, mut margins) in settings.into_iter().zip(of_settings) {
+            margins.sort_by_key(|(row, _)| *row);
             let held_out: Vec<HeldOut<'_>> = margins
                 .iter()
-                .enumerate()
-                .map(|(place, margins)| HeldOut { margins, truth: truth(place).unwrap_or_default() })
+                .filter_map(|(row, margins)| Some(HeldOut { margins, truth: self.truth.get(*row)? }))
                 .collect();
             let calibration = calibrate(self.trainer.kind, self.labels.len(), &held_out);
             let loss = log_loss(&calibration, &held_out);
             if best.as_ref().is_none_or(|(least, _)| loss < *least) {
-                best = Some((loss, Trial { setting: *setting, calibration, margins }));
+                best = Some((loss, Trial { setting, calibration, margins }));
             }
         }
         best.map(|(_, trial)| trial).ok_or_else(|| TrainingError::Rows("no settings to try".to_owned()))

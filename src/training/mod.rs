@@ -7,6 +7,7 @@ mod calibration;
 mod error;
 pub mod evaluation;
 mod features;
+pub mod finetune;
 mod fit;
 mod folds;
 mod labelled;

@@ -33,18 +33,13 @@ impl Head {
     /// [`HeadError::File`] if it can't be read, [`HeadError::Format`] if it is no head or damaged, [`HeadError::OtherEncoder`] if
     /// its vectors come from another encoder.
     pub fn load(path: &Path, encoder: &EncoderIdentity) -> Result<Self, HeadError> {
-        let bytes = std::fs::read(path).map_err(|source| HeadError::File { path: path.to_owned(), source })?;
+        let (bytes, Header { content_sha256, card }) = read(path)?;
         let bad = |problem: String| HeadError::Format { path: path.to_owned(), problem };
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| bad(format!("not a head: {error}")))?;
-        let header = metadata.metadata().as_ref().and_then(|entries| entries.get(HEADER));
-        let header = header.ok_or_else(|| bad(format!("not a head: the header has no `{HEADER}`")))?;
-        let header: Header = serde_json::from_str(header).map_err(|error| bad(format!("its card: {error}")))?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| bad(error.to_string()))?;
         let found = content_hash(TENSORS.iter().filter_map(|name| Some((*name, tensors.tensor(name).ok()?.data()))));
-        if found != header.content_sha256 {
+        if found != content_sha256 {
             return Err(bad("is damaged: its content does not have the hash it says".to_owned()));
         }
-        let Header { card, .. } = header;
         if card.encoder_sha256 != encoder.sha256 {
             let short = |sha256: &str| sha256.chars().take(SHOWN_DIGITS).collect();
             return Err(HeadError::OtherEncoder {
@@ -79,6 +74,14 @@ impl Head {
             calibration,
         };
         Self::new(card, parts).map_err(bad)
+    }
+
+    /// Reads a head's card alone: what it says of itself, unchecked.
+    ///
+    /// # Errors
+    /// [`HeadError::File`], [`HeadError::Format`].
+    pub fn read_card(path: &Path) -> Result<HeadCard, HeadError> {
+        read(path).map(|(_, header)| header.card)
     }
 
     /// Writes the head. The same head gives the same bytes.
@@ -126,6 +129,16 @@ impl Head {
         file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
         std::fs::rename(&partial, path).map_err(failed)
     }
+}
+
+fn read(path: &Path) -> Result<(Vec<u8>, Header), HeadError> {
+    let bytes = std::fs::read(path).map_err(|source| HeadError::File { path: path.to_owned(), source })?;
+    let bad = |problem: String| HeadError::Format { path: path.to_owned(), problem };
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| bad(format!("not a head: {error}")))?;
+    let header = metadata.metadata().as_ref().and_then(|entries| entries.get(HEADER));
+    let header = header.ok_or_else(|| bad(format!("not a head: the header has no `{HEADER}`")))?;
+    let header = serde_json::from_str(header).map_err(|error| bad(format!("its card: {error}")))?;
+    Ok((bytes, header))
 }
 
 /// The tensors of a head, in the order that they are hashed.

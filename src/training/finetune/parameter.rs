@@ -1,0 +1,107 @@
+//! A matrix that is learned: its values, its gradient, and what the optimiser keeps about it.
+
+use super::matrix::Matrix;
+use super::rounding;
+use super::vectorise::{add, vectorised};
+
+/// How a parameter is learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Treatment {
+    /// Layers above it; the learning rate shrinks with them.
+    pub depth: usize,
+    /// Whether weight decay applies: to matrices of products, not to biases, norms and tables.
+    pub decays: bool,
+    /// Whether it belongs to the classification head.
+    pub head: bool,
+}
+
+/// One learned matrix (a vector is a matrix of one row).
+#[derive(Debug)]
+pub(super) struct Parameter {
+    pub name: String,
+    pub value: Matrix,
+    pub treatment: Treatment,
+    /// Mean of gradients; empty for a frozen parameter.
+    pub first_moment: Vec<f32>,
+    /// Mean of squared gradients.
+    pub second_moment: Vec<f32>,
+    gradient: Option<Matrix>,
+    /// What the passes see in place of `value`, for a parameter that is learned as it will be stored.
+    rounded: Option<Matrix>,
+}
+
+impl Parameter {
+    pub fn new(name: impl Into<String>, value: Matrix, treatment: Treatment) -> Self {
+        let size = value.values().len();
+        Self {
+            name: name.into(),
+            value,
+            treatment,
+            first_moment: vec![0.0; size],
+            second_moment: vec![0.0; size],
+            gradient: None,
+            rounded: None,
+        }
+    }
+
+    /// A parameter that keeps its values.
+    pub fn frozen(name: impl Into<String>, value: Matrix) -> Self {
+        let treatment = Treatment { depth: 0, decays: false, head: false };
+        let (first_moment, second_moment) = (Vec::new(), Vec::new());
+        Self { name: name.into(), value, treatment, first_moment, second_moment, gradient: None, rounded: None }
+    }
+
+    /// From now on the passes see the values as 4 bits hold them.
+    pub fn round(&mut self) {
+        if !self.is_frozen() && self.value.columns().is_multiple_of(rounding::BLOCK) {
+            self.rounded = Some(self.value.clone());
+            self.refresh();
+        }
+    }
+
+    /// Rounds anew, after the values have changed.
+    pub fn refresh(&mut self) {
+        if let Some(rounded) = &mut self.rounded {
+            rounding::round(self.value.values(), rounded.values_mut());
+        }
+    }
+
+    /// What the passes see.
+    pub fn seen(&self) -> &Matrix {
+        self.rounded.as_ref().unwrap_or(&self.value)
+    }
+
+    pub fn is_frozen(&self) -> bool {
+        self.first_moment.is_empty()
+    }
+
+    pub fn values(&self) -> &[f32] {
+        self.value.values()
+    }
+
+    /// Adds to the gradient; nothing for a frozen parameter.
+    pub fn add_gradient(&mut self, gradient: Matrix) {
+        if self.is_frozen() {
+            return;
+        }
+        match &mut self.gradient {
+            Some(sum) => vectorised(
+                #[inline(always)]
+                || add(sum.values_mut(), gradient.values()),
+            ),
+            None => self.gradient = Some(gradient),
+        }
+    }
+
+    pub fn add_gradient_row(&mut self, gradient: Vec<f32>) {
+        self.add_gradient(Matrix::new(gradient.len(), gradient));
+    }
+
+    pub fn gradient(&self) -> Option<&Matrix> {
+        self.gradient.as_ref()
+    }
+
+    pub fn take_gradient(&mut self) -> Option<Matrix> {
+        self.gradient.take()
+    }
+}
