@@ -44,8 +44,28 @@ struct Sourced {
 
 pub(super) fn normalise(original: &str) -> Normalised {
     let mut characters = compose(original);
-    unmix_alphabets(&mut characters);
+    // A Latin double over a stress mark is known for a Russian vowel only now; without the mark its word goes on.
+    loop {
+        unmix_alphabets(&mut characters);
+        if !drop_stress(&mut characters) {
+            break;
+        }
+    }
     shorten_repeats(&characters)
+}
+
+/// Drops stress marks over Russian vowels and says whether there were any.
+fn drop_stress(characters: &mut Vec<Sourced>) -> bool {
+    let all = characters.len();
+    let mut before = ' ';
+    characters.retain(|sourced| {
+        let stress = is_stress(before, sourced.character);
+        if !stress {
+            before = sourced.character;
+        }
+        !stress
+    });
+    characters.len() < all
 }
 
 /// Unicode normalisation; drops what is invisible and makes one space or line break of each run of white space.
@@ -367,6 +387,15 @@ mod tests {
         assert_eq!(normalised.to_original(CharSpan::new(700, 900)), CharSpan::new(4, 4));
         assert_eq!(normalised.to_original(CharSpan::new(1, 1)), CharSpan::new(1, 1));
         assert_eq!(normalise("").to_original(CharSpan::new(0, 3)), CharSpan::new(0, 0));
+    }
+
+    #[test]
+    fn stress_over_a_latin_double_of_a_russian_vowel_is_dropped_too() {
+        for (original, expected) in
+            [("йE\u{308}\u{301}", "йЁ"), ("йE\u{308}\u{301}a", "йЁа"), ("йE\u{308}\u{301}ë\u{301}ж", "йЁёж")]
+        {
+            assert_eq!(normalise(original).text, expected, "{original:?}");
+        }
     }
 
     /// Text of the kind that breaks normalisers: letters of both alphabets, marks, invisible and compatibility characters.
