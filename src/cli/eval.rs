@@ -200,8 +200,7 @@ impl Bench<'_> {
     }
 
     fn vectors(&self, rows: &[LabelledRow]) -> anyhow::Result<ExampleVectors> {
-        let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
-        self.args.labels.vectors_of(&texts, self.loaded, self.pool)
+        self.args.labels.vectors_of(rows, self.loaded, self.pool)
     }
 
     fn trainer<'a>(

@@ -1,5 +1,6 @@
 //! What `otklik train` and `otklik eval` share: labelled tables in, vectors of their texts.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use otklik::assembly::LoadedEncoder;
 use otklik::inference::ComputePool;
 use otklik::tables::Input;
 use otklik::tagging::ExampleVectors;
-use otklik::training::{self, LabelledTable, TableOptions, TrainingError};
+use otklik::training::{self, LabelledRow, LabelledTable, TableOptions, TrainingError};
 
 /// Texts after which computed vectors are written to their file.
 const KEPT_AFTER: usize = 2_048;
@@ -48,10 +49,10 @@ impl LabelArgs {
         LabelledTable::read(&input, &options)
     }
 
-    /// Vectors of all texts.
+    /// Vectors of all texts and of the labels' names.
     pub fn vectors_of(
         &self,
-        texts: &[&str],
+        rows: &[LabelledRow],
         loaded: &LoadedEncoder,
         pool: &ComputePool,
     ) -> anyhow::Result<ExampleVectors> {
@@ -59,7 +60,10 @@ impl LabelArgs {
         if let Some(path) = self.vectors.as_ref().filter(|path| path.exists()) {
             vectors.read(path)?;
         }
-        let mut missing: Vec<&str> = texts.iter().copied().filter(|text| vectors.get(text).is_none()).collect();
+        let names: BTreeSet<String> =
+            rows.iter().flat_map(|row| &row.labels).map(|label| training::name_as_text(label)).collect();
+        let texts = rows.iter().map(|row| row.text.as_str()).chain(names.iter().map(String::as_str));
+        let mut missing: Vec<&str> = texts.filter(|text| !text.is_empty() && vectors.get(text).is_none()).collect();
         missing.sort_unstable();
         missing.dedup();
         // Each part has texts of all lengths, so that the time left is told well.

@@ -58,6 +58,9 @@ pub struct HeadArgs {
     /// Let rows of rare labels weigh more, for a good mean F1 over labels rather than the most right answers
     #[arg(long)]
     pub balanced: bool,
+    /// Do not learn the names of the labels as texts; for names that say nothing, such as codes
+    #[arg(long)]
+    pub no_names: bool,
     /// Parts of the cross-validation that chooses the settings
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..=20))]
     pub parts: u16,
@@ -70,6 +73,7 @@ impl HeadArgs {
     pub fn options(&self) -> HeadOptions {
         HeadOptions {
             balanced: self.balanced,
+            names: !self.no_names,
             folds: usize::from(self.parts),
             seed: self.seed,
             ..HeadOptions::default()
@@ -91,8 +95,7 @@ pub fn run(args: &TrainArgs, config: &Config) -> anyhow::Result<ExitCode> {
     }
     let loaded = assembly::load_encoder(&config)?;
     let pool = assembly::start_pool(&config)?;
-    let texts: Vec<&str> = table.rows.iter().map(|row| row.text.as_str()).collect();
-    let vectors = args.labels.vectors_of(&texts, &loaded, &pool)?;
+    let vectors = args.labels.vectors_of(&table.rows, &loaded, &pool)?;
     let trainer = HeadTrainer::new(&args.labels.label, table.kind, &table.rows, &vectors, options.ngrams)?;
     let all: Vec<usize> = (0..table.rows.len()).collect();
     let bar = args.labels.bar("trying settings", 1);

@@ -14,6 +14,7 @@ use crate::tagging::heads::{
     Calibration, Head, HeadCard, HeadParts, HeldOutFigures, LabelKind, NgramCounts, NgramSpec,
 };
 use crate::tagging::{EncoderIdentity, ExampleVectors};
+use crate::text::prepare;
 
 /// Weights of n-grams that a head keeps, at most: with 16 bits each, 16 MB.
 const MOST_WEIGHTS: usize = 8_000_000;
@@ -37,6 +38,9 @@ pub struct HeadOptions {
     /// Rows to choose the settings and to calibrate on instead of a cross-validation, for an encoder that has learnt the labels of
     /// all other rows: what it says of those is no measure.
     pub held_out: Vec<usize>,
+    /// True to learn each label's name as one more text of it, where the name has a vector: with few rows a name such as
+    /// `card_arrival` says much.
+    pub names: bool,
     /// Seed of the parts and of the order in which rows are visited.
     pub seed: u64,
 }
@@ -50,6 +54,7 @@ impl Default for HeadOptions {
             balanced: false,
             folds: 5,
             held_out: Vec::new(),
+            names: true,
             seed: 1,
         }
     }
@@ -78,15 +83,24 @@ pub struct HeadTrainer<'a> {
     name: String,
     kind: LabelKind,
     rows: &'a [LabelledRow],
+    /// Labels whose names can be learnt from.
+    names: Vec<String>,
+    /// The rows', then the names'.
     sources: Vec<Source>,
     ngrams: NgramSpec,
 }
 
+/// A label's name as a text.
+pub fn name_as_text(label: &str) -> String {
+    let words: Vec<&str> = label.split(|c: char| c.is_whitespace() || "_-/|".contains(c)).collect();
+    prepare(&words.join(" ")).clean().to_owned()
+}
+
 impl<'a> HeadTrainer<'a> {
-    /// Rows with the vectors of their texts.
+    /// Rows with the vectors of their texts, and of as many names of labels ([`name_as_text`]) as have one.
     ///
     /// # Errors
-    /// [`TrainingError::Rows`] if a text has no vector.
+    /// [`TrainingError::Rows`] if a text of a row has no vector.
     pub fn new(
         name: &str,
         kind: LabelKind,
@@ -99,8 +113,19 @@ impl<'a> HeadTrainer<'a> {
             Ok(Source { vector, ngrams: NgramCounts::of(&row.text, ngrams) })
         };
         let sources: Result<Vec<Source>, u64> = rows.par_iter().map(source).collect();
-        let sources = sources.map_err(|row| TrainingError::Rows(format!("row {row} has no vector")))?;
-        Ok(Self { name: name.to_owned(), kind, rows, sources, ngrams })
+        let mut sources = sources.map_err(|row| TrainingError::Rows(format!("row {row} has no vector")))?;
+        let mut labels: Vec<&String> = rows.iter().flat_map(|row| &row.labels).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        let mut names = Vec::new();
+        for label in labels {
+            let text = name_as_text(label);
+            if let Some(vector) = vectors.get(&text) {
+                sources.push(Source { vector: vector.to_vec(), ngrams: NgramCounts::of(&text, ngrams) });
+                names.push(label.clone());
+            }
+        }
+        Ok(Self { name: name.to_owned(), kind, rows, names, sources, ngrams })
     }
 
     /// A stratum a row, for [`folds::deal`]: rows of the same labels share one.
@@ -123,7 +148,7 @@ impl<'a> HeadTrainer<'a> {
         encoder: &EncoderIdentity,
         progress: &(dyn Fn(Stage, usize, usize) -> bool + Sync),
     ) -> Result<Fitted, TrainingError> {
-        let lesson = Lesson::new(self, which)?;
+        let lesson = Lesson::new(self, which, options.names)?;
         let most = (MOST_WEIGHTS / lesson.labels.len()).clamp(1, MOST_NGRAMS);
         let splits = lesson.splits(options);
         let trial = match splits.len() {
@@ -134,9 +159,9 @@ impl<'a> HeadTrainer<'a> {
         if !progress(Stage::Fitting, 0, 1) {
             return Err(TrainingError::Interrupted);
         }
-        let measure = Measure::of(&self.sources, which, most);
+        let measure = Measure::of(&self.sources, &lesson.taught, most);
         let features = measure.rows(&self.sources, ngram_scale);
-        let weights = lesson.weights(&features, which, cost, options);
+        let weights = lesson.weights(&features, &lesson.taught, cost, options);
         let calibration = match &trial {
             Some(trial) => trial.calibration.clone(),
             None => unmeasured(self.kind, lesson.labels.len()),
@@ -227,7 +252,12 @@ impl<'a> HeadTrainer<'a> {
     }
 
     fn labels_of(&self, row: usize) -> &[String] {
-        self.rows.get(row).map_or(&[], |row| row.labels.as_slice())
+        match self.rows.get(row) {
+            Some(row) => &row.labels,
+            None => {
+                row.checked_sub(self.rows.len()).and_then(|at| self.names.get(at)).map_or(&[], std::slice::from_ref)
+            }
+        }
     }
 
     fn data_hash(&self, which: &[usize]) -> String {
@@ -264,7 +294,11 @@ struct Lesson<'a> {
     trainer: &'a HeadTrainer<'a>,
     which: &'a [usize],
     labels: Vec<String>,
-    /// Labels of each row of the trainer; empty for rows that are not in the lesson.
+    /// Names of labels, as rows behind the trainer's own: they are learnt from and never held out.
+    names: Vec<usize>,
+    /// The rows and the names.
+    taught: Vec<usize>,
+    /// Labels of each row and name of the trainer; empty for those that are not in the lesson.
     truth: Vec<Vec<usize>>,
 }
 
@@ -284,7 +318,7 @@ struct Trial {
 }
 
 impl<'a> Lesson<'a> {
-    fn new(trainer: &'a HeadTrainer<'a>, which: &'a [usize]) -> Result<Self, TrainingError> {
+    fn new(trainer: &'a HeadTrainer<'a>, which: &'a [usize], with_names: bool) -> Result<Self, TrainingError> {
         let mut labels: Vec<String> = which.iter().flat_map(|row| trainer.labels_of(*row)).cloned().collect();
         labels.sort_unstable();
         labels.dedup();
@@ -300,23 +334,29 @@ impl<'a> Lesson<'a> {
                 which.len()
             )));
         }
-        let mut truth = vec![Vec::new(); trainer.rows.len()];
-        for row in which {
+        let mut names: Vec<usize> = (trainer.rows.len()..trainer.sources.len()).collect();
+        names.retain(|name| {
+            with_names && trainer.labels_of(*name).iter().all(|label| labels.binary_search(label).is_ok())
+        });
+        let taught = [which, &names].concat();
+        let mut truth = vec![Vec::new(); trainer.sources.len()];
+        for row in &taught {
             if let Some(truth) = truth.get_mut(*row) {
                 *truth = trainer.labels_of(*row).iter().filter_map(|label| labels.binary_search(label).ok()).collect();
             }
         }
-        Ok(Self { trainer, which, labels, truth })
+        Ok(Self { trainer, which, labels, names, taught, truth })
     }
 
     /// What is held out in turn. Nothing, if most labels have too few rows to be in every part.
     fn splits(&self, options: &HeadOptions) -> Vec<Split> {
         if !options.held_out.is_empty() {
-            let (held, kept) = self.which.iter().partition(|row| options.held_out.contains(row));
+            let (held, mut kept): Split = self.which.iter().partition(|row| options.held_out.contains(row));
+            kept.extend(&self.names);
             return vec![(held, kept)];
         }
         let mut counts = vec![0usize; self.labels.len()];
-        for label in self.truth.iter().flatten() {
+        for label in self.which.iter().filter_map(|row| self.truth.get(*row)).flatten() {
             if let Some(count) = counts.get_mut(*label) {
                 *count += 1;
             }
@@ -330,13 +370,11 @@ impl<'a> Lesson<'a> {
         let strata = self.trainer.strata();
         let chosen: Vec<usize> = self.which.iter().filter_map(|row| strata.get(*row).copied()).collect();
         let part_of = folds::deal(&chosen, parts, options.seed);
-        let rows = |places: Vec<usize>| -> Vec<usize> {
-            places.into_iter().filter_map(|place| self.which.get(place).copied()).collect()
-        };
+        let rows = |places: Vec<usize>| places.into_iter().filter_map(|place| self.which.get(place).copied());
         (0..parts)
             .map(|part| {
                 let (held, kept) = folds::split(&part_of, part);
-                (rows(held), rows(kept))
+                (rows(held).collect(), rows(kept).chain(self.names.iter().copied()).collect())
             })
             .collect()
     }
@@ -488,7 +526,7 @@ mod tests {
         let all: Vec<usize> = (0..rows.len()).collect();
         let options = HeadOptions { costs: vec![1.0], ngram_scales: vec![0.7], ..HeadOptions::default() };
         let fitted = trainer.fit(&all, &options, &encoder(), &|_, _, _| true).unwrap();
-        let lesson = Lesson::new(&trainer, &all).unwrap();
+        let lesson = Lesson::new(&trainer, &all, true).unwrap();
         let features = Measure::of(&trainer.sources, &all, MOST_NGRAMS).rows(&trainer.sources, 0.7);
         let weights = lesson.weights(&features, &all, 1.0, &options);
         for (row, judged) in all.iter().zip(trainer.judge(&fitted.head, &all)) {
@@ -526,6 +564,32 @@ mod tests {
         let refused = trainer.fit(&[0], &HeadOptions::default(), &encoder(), &|_, _, _| true).unwrap_err();
         let expected = "label \"topic\": the 1 rows to learn from have only \"card\"; at least two labels are needed";
         assert_eq!(refused.to_string(), expected);
+    }
+
+    #[test]
+    fn a_name_of_a_label_is_learnt_as_one_more_text() {
+        assert_eq!(name_as_text("card_arrival"), "card arrival");
+        let text = |label: &str, text: &str, number| LabelledRow {
+            number,
+            text: text.to_owned(),
+            labels: vec![label.to_owned()],
+        };
+        let rows = [text("card_arrival", "x", 1), text("top_up", "y", 2), text("card_arrival", "my card arrival", 3)];
+        let mut vectors = ExampleVectors::new("00ff", 2);
+        for (text, vector) in [("x", [1.0, 0.1]), ("y", [0.9, 0.2]), ("my card arrival", [0.0, 1.0])] {
+            vectors.insert(text, &vector);
+        }
+        let right = |vectors: &ExampleVectors, names: bool| {
+            let trainer = HeadTrainer::new("intent", LabelKind::Single, &rows, vectors, NgramSpec::default()).unwrap();
+            let options = HeadOptions { names, ..HeadOptions::default() };
+            let fitted = trainer.fit(&[0, 1], &options, &encoder(), &|_, _, _| true).unwrap();
+            trainer.judge(&fitted.head, &[2])[0].probabilities[0]
+        };
+        let without = right(&vectors, true);
+        vectors.insert("card arrival", &[0.1, 1.0]);
+        vectors.insert("top up", &[1.0, -0.2]);
+        assert!(right(&vectors, true) > without + 0.1);
+        assert!((right(&vectors, false) - without).abs() < 1e-6);
     }
 
     #[test]

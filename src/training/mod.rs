@@ -15,7 +15,7 @@ mod rows;
 mod solver;
 
 pub use error::TrainingError;
-pub use fit::{Fitted, HeadOptions, HeadTrainer, Stage};
+pub use fit::{Fitted, HeadOptions, HeadTrainer, Stage, name_as_text};
 pub use folds::{deal, split};
 pub use labelled::{LabelledRow, LabelledTable, TableOptions};
 pub use rows::{Encoded, encode};
