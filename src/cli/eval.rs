@@ -10,7 +10,7 @@ use otklik::inference::ComputePool;
 use otklik::tagging::ExampleVectors;
 use otklik::tagging::heads::{Head, LabelKind};
 use otklik::training::evaluation::{Evaluation, EvaluationOptions, Judged, page, text};
-use otklik::training::{HeadTrainer, LabelledRow, LabelledTable, TrainingError, deal, split};
+use otklik::training::{HeadTrainer, LabelledRow, LabelledTable, TrainingError, deal, split, strata};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -179,7 +179,7 @@ impl Bench<'_> {
             let problem = format!("{} rows can't be dealt into {parts} parts (--folds)", data.rows.len());
             return Err(TrainingError::Rows(problem).into());
         }
-        let part_of = deal(&trainer.strata(), parts, options.seed);
+        let part_of = deal(&strata(&data.rows), parts, options.seed);
         let labels = data.labels();
         let bar = self.args.labels.bar("training on parts", parts as u64 * 100);
         let mut judged = Vec::with_capacity(data.rows.len());

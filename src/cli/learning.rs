@@ -66,16 +66,13 @@ impl LabelArgs {
         let mut missing: Vec<&str> = texts.filter(|text| !text.is_empty() && vectors.get(text).is_none()).collect();
         missing.sort_unstable();
         missing.dedup();
-        // Each part has texts of all lengths, so that the time left is told well.
         let bar = self.bar("reading texts", missing.len() as u64);
+        // A run that is stopped loses one part at most, if vectors are kept.
         for (part, texts) in missing.chunks(KEPT_AFTER).enumerate() {
-            let before = part * KEPT_AFTER;
-            training::encode(&loaded.encoder, pool, texts, &mut vectors, |done, of| {
-                bar.set_position((before + texts.len() * done / of.max(1)) as u64);
-                true
-            })?;
+            let progress = |done, _| bar.set_position((part * KEPT_AFTER + done) as u64);
+            vectors.complete(&loaded.encoder, pool, texts.iter().copied(), progress).map_err(TrainingError::from)?;
             if let Some(path) = &self.vectors {
-                vectors.write_all(path).with_context(|| "vectors can't be kept (--vectors)")?;
+                vectors.write_all(path).context("vectors can't be kept (--vectors)")?;
             }
         }
         bar.finish_and_clear();

@@ -11,7 +11,7 @@ use otklik::inference::{Encoder, Pooling, Role};
 use otklik::models::{self, Registry, TunedSource};
 use otklik::tagging::heads::LabelKind;
 use otklik::training::finetune::{Example, FineTune, FineTuneOptions, Objective, Progress, Selection, Storage, Tuned};
-use otklik::training::{LabelledTable, TrainingError, deal, split};
+use otklik::training::{LabelledTable, TrainingError, deal, split, strata};
 use sha2::{Digest, Sha256};
 
 use super::train::TrainArgs;
@@ -201,12 +201,7 @@ fn held_out_rows(table: &LabelledTable, labels: usize, seed: u64) -> Vec<usize> 
     if table.rows.len() < ROWS_TO_HOLD_OUT * labels {
         return Vec::new();
     }
-    let mut sets: Vec<&[String]> = table.rows.iter().map(|row| row.labels.as_slice()).collect();
-    sets.sort_unstable();
-    sets.dedup();
-    let strata: Vec<usize> =
-        table.rows.iter().map(|row| sets.binary_search(&row.labels.as_slice()).unwrap_or_default()).collect();
-    split(&deal(&strata, HELD_OUT_PART, seed), 0).0
+    split(&deal(&strata(&table.rows), HELD_OUT_PART, seed), 0).0
 }
 
 /// An id of the registry for the encoder that learnt a label: of other alphabets only a hash stays.

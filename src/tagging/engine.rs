@@ -22,9 +22,6 @@ use crate::tags::{
 };
 use crate::taxonomy::{RuleHit, RuleTarget, Taxonomy};
 
-/// Examples that go through the encoder at once when their vectors are made.
-const EXAMPLE_BATCH: usize = 64;
-
 /// Characters of a token, at the least, in the texts that people write; for the estimate that admission works with.
 const CHARS_PER_TOKEN: usize = 3;
 
@@ -98,21 +95,10 @@ impl TaggingEngine {
         pool: &ComputePool,
         taxonomy: &Taxonomy,
         vectors: &mut ExampleVectors,
-        mut progress: impl FnMut(usize, usize),
+        progress: impl FnMut(usize, usize),
     ) -> Result<usize, EngineError> {
-        let mut missing = example_texts(taxonomy)?;
-        missing.retain(|text| vectors.get(text).is_none());
-        missing.sort_unstable();
-        missing.dedup();
-        for (done, batch) in missing.chunks(EXAMPLE_BATCH).enumerate() {
-            let inputs: Vec<EncodeInput<'_>> = batch.iter().map(|text| EncodeInput::new(text, Role::Query)).collect();
-            let encodings = pool.run_blocking(|| encoder.encode(&inputs))?;
-            for (text, encoding) in batch.iter().zip(encodings) {
-                vectors.insert(text, &encoding.vector);
-            }
-            progress((done * EXAMPLE_BATCH + batch.len()).min(missing.len()), missing.len());
-        }
-        Ok(missing.len())
+        let texts = example_texts(taxonomy)?;
+        Ok(vectors.complete(encoder, pool, texts.iter().map(String::as_str), progress)?)
     }
 
     /// Texts whose vectors the models of a taxonomy are made from.

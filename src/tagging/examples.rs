@@ -11,9 +11,14 @@ use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
+use crate::inference::{ComputePool, EncodeInput, Encoder, InferenceError, Role};
+
 /// Name of the header's entry with the SHA-256 of the encoder and of the content. One entry, because the order of several would
 /// change from run to run.
 const MADE_OF: &str = "sha256_of_encoder_and_content";
+
+/// Texts that go through the encoder at once.
+const BATCH: usize = 64;
 
 /// First bytes of the SHA-256 of a text.
 type Key = [u8; 16];
@@ -66,6 +71,32 @@ impl ExampleVectors {
     /// The vector of a text.
     pub fn get(&self, text: &str) -> Option<&[f32]> {
         self.vectors.get(&key(text)).map(Vec::as_slice)
+    }
+
+    /// Encodes the texts that have no vector yet and says how many those were; `progress` is told after each batch how many are
+    /// done, and of how many.
+    ///
+    /// # Errors
+    /// [`InferenceError`] if a text can't be encoded; what was done before stays.
+    pub fn complete<'a>(
+        &mut self,
+        encoder: &Encoder,
+        pool: &ComputePool,
+        texts: impl Iterator<Item = &'a str>,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<usize, InferenceError> {
+        let mut missing: Vec<&str> = texts.filter(|text| self.get(text).is_none()).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        for (done, batch) in missing.chunks(BATCH).enumerate() {
+            let inputs: Vec<EncodeInput<'_>> = batch.iter().map(|text| EncodeInput::new(text, Role::Query)).collect();
+            let encodings = pool.run_blocking(|| encoder.encode(&inputs))?;
+            for (text, encoding) in batch.iter().zip(encodings) {
+                self.insert(text, &encoding.vector);
+            }
+            progress(done * BATCH + batch.len(), missing.len());
+        }
+        Ok(missing.len())
     }
 
     /// Keeps the vector of a text, rounded to 16 bits.

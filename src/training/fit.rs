@@ -1,18 +1,14 @@
 //! Heads made from labelled rows.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::calibration::{HeldOut, calibrate, log_loss, unmeasured};
+use super::calibration::unmeasured;
 use super::evaluation::{Evaluation, EvaluationOptions, Judged, Task, TrueLabel};
-use super::features::{FeatureRows, Measure, Source};
-use super::solver::{Wanted, Weights};
-use super::{LabelledRow, TrainingError, folds};
-use crate::tagging::heads::{
-    Calibration, Head, HeadCard, HeadParts, HeldOutFigures, LabelKind, NgramCounts, NgramSpec,
-};
+use super::features::{Measure, Source};
+use super::lesson::{Lesson, Trial};
+use super::{LabelledRow, TrainingError};
+use crate::tagging::heads::{Head, HeadCard, HeadParts, HeldOutFigures, LabelKind, NgramCounts, NgramSpec};
 use crate::tagging::{EncoderIdentity, ExampleVectors};
 use crate::text::prepare;
 
@@ -80,13 +76,13 @@ pub struct Fitted {
 
 /// Labelled rows, ready to be learnt from.
 pub struct HeadTrainer<'a> {
-    name: String,
-    kind: LabelKind,
-    rows: &'a [LabelledRow],
+    pub(super) name: String,
+    pub(super) kind: LabelKind,
+    pub(super) rows: &'a [LabelledRow],
     /// Labels whose names can be learnt from.
     names: Vec<String>,
     /// The rows', then the names'.
-    sources: Vec<Source>,
+    pub(super) sources: Vec<Source>,
     ngrams: NgramSpec,
 }
 
@@ -126,14 +122,6 @@ impl<'a> HeadTrainer<'a> {
             }
         }
         Ok(Self { name: name.to_owned(), kind, rows, names, sources, ngrams })
-    }
-
-    /// A stratum a row, for [`folds::deal`]: rows of the same labels share one.
-    pub fn strata(&self) -> Vec<usize> {
-        let mut sets: Vec<&[String]> = self.rows.iter().map(|row| row.labels.as_slice()).collect();
-        sets.sort_unstable();
-        sets.dedup();
-        self.rows.iter().map(|row| sets.binary_search(&row.labels.as_slice()).unwrap_or_default()).collect()
     }
 
     /// Makes a head from some of the rows. `progress` is told what is done of the work, in parts of it, and ends it by answering
@@ -251,7 +239,7 @@ impl<'a> HeadTrainer<'a> {
         Ok((Head::new(card, head.parts().clone()).map_err(TrainingError::Head)?, judged))
     }
 
-    fn labels_of(&self, row: usize) -> &[String] {
+    pub(super) fn labels_of(&self, row: usize) -> &[String] {
         match self.rows.get(row) {
             Some(row) => &row.labels,
             None => {
@@ -287,170 +275,6 @@ fn few_rows_setting(options: &HeadOptions) -> (f32, f32) {
     let middle = options.costs.iter().copied().min_by(|one, other| one.ln().abs().total_cmp(&other.ln().abs()));
     let least = options.ngram_scales.iter().copied().min_by(f32::total_cmp);
     (middle.unwrap_or(1.0), least.unwrap_or(0.5))
-}
-
-/// What is to be learnt: some rows, with indices of labels.
-struct Lesson<'a> {
-    trainer: &'a HeadTrainer<'a>,
-    which: &'a [usize],
-    labels: Vec<String>,
-    /// Names of labels, as rows behind the trainer's own: they are learnt from and never held out.
-    names: Vec<usize>,
-    /// The rows and the names.
-    taught: Vec<usize>,
-    /// Labels of each row and name of the trainer; empty for those that are not in the lesson.
-    truth: Vec<Vec<usize>>,
-}
-
-/// Rows with their margins.
-type Margins = Vec<(usize, Vec<f32>)>;
-
-/// Rows held out, and those learnt from.
-type Split = (Vec<usize>, Vec<usize>);
-
-/// The best of the settings that were tried.
-struct Trial {
-    /// Cost and size of the n-grams.
-    setting: (f32, f32),
-    calibration: Calibration,
-    /// Rows that were held out, rising, with their margins by weights that had not seen them.
-    margins: Margins,
-}
-
-impl<'a> Lesson<'a> {
-    fn new(trainer: &'a HeadTrainer<'a>, which: &'a [usize], with_names: bool) -> Result<Self, TrainingError> {
-        let mut labels: Vec<String> = which.iter().flat_map(|row| trainer.labels_of(*row)).cloned().collect();
-        labels.sort_unstable();
-        labels.dedup();
-        let enough = match trainer.kind {
-            LabelKind::Single => 2,
-            LabelKind::Multi => 1,
-        };
-        if labels.len() < enough {
-            let found = labels.first().map_or("none".to_owned(), |label| format!("only {label:?}"));
-            return Err(TrainingError::Rows(format!(
-                "label {:?}: the {} rows to learn from have {found}; at least two labels are needed",
-                trainer.name,
-                which.len()
-            )));
-        }
-        let mut names: Vec<usize> = (trainer.rows.len()..trainer.sources.len()).collect();
-        names.retain(|name| {
-            with_names && trainer.labels_of(*name).iter().all(|label| labels.binary_search(label).is_ok())
-        });
-        let taught = [which, &names].concat();
-        let mut truth = vec![Vec::new(); trainer.sources.len()];
-        for row in &taught {
-            if let Some(truth) = truth.get_mut(*row) {
-                *truth = trainer.labels_of(*row).iter().filter_map(|label| labels.binary_search(label).ok()).collect();
-            }
-        }
-        Ok(Self { trainer, which, labels, names, taught, truth })
-    }
-
-    /// What is held out in turn. Nothing, if most labels have too few rows to be in every part.
-    fn splits(&self, options: &HeadOptions) -> Vec<Split> {
-        if !options.held_out.is_empty() {
-            let (held, mut kept): Split = self.which.iter().partition(|row| options.held_out.contains(row));
-            kept.extend(&self.names);
-            return vec![(held, kept)];
-        }
-        let mut counts = vec![0usize; self.labels.len()];
-        for label in self.which.iter().filter_map(|row| self.truth.get(*row)).flatten() {
-            if let Some(count) = counts.get_mut(*label) {
-                *count += 1;
-            }
-        }
-        counts.sort_unstable();
-        let median = counts.get(counts.len() / 2).copied().unwrap_or(0);
-        let parts = options.folds.min(median);
-        if parts < 2 {
-            return Vec::new();
-        }
-        let strata = self.trainer.strata();
-        let chosen: Vec<usize> = self.which.iter().filter_map(|row| strata.get(*row).copied()).collect();
-        let part_of = folds::deal(&chosen, parts, options.seed);
-        let rows = |places: Vec<usize>| places.into_iter().filter_map(|place| self.which.get(place).copied());
-        (0..parts)
-            .map(|part| {
-                let (held, kept) = folds::split(&part_of, part);
-                (rows(held).collect(), rows(kept).chain(self.names.iter().copied()).collect())
-            })
-            .collect()
-    }
-
-    fn weights(&self, features: &FeatureRows, which: &[usize], cost: f32, options: &HeadOptions) -> Weights {
-        let costs = self.costs(which, cost, options.balanced);
-        let wanted = Wanted { labels: self.labels.len(), truth: &self.truth, costs: &costs, seed: options.seed };
-        Weights::fit(features, which, &wanted)
-    }
-
-    /// Cost of an error on each row of the trainer.
-    fn costs(&self, which: &[usize], cost: f32, balanced: bool) -> Vec<f32> {
-        if !balanced {
-            return vec![cost; self.truth.len()];
-        }
-        let mut counts = vec![0f32; self.labels.len()];
-        let labels_in = || which.iter().filter_map(|row| self.truth.get(*row)).flatten();
-        for label in labels_in() {
-            if let Some(count) = counts.get_mut(*label) {
-                *count += 1.0;
-            }
-        }
-        let mean = which.len() as f32 / self.labels.len() as f32;
-        let weight = |labels: &Vec<usize>| {
-            let rarest = labels.iter().filter_map(|label| counts.get(*label)).copied().fold(f32::INFINITY, f32::min);
-            if rarest > 0.0 && rarest.is_finite() { cost * mean / rarest } else { cost }
-        };
-        self.truth.iter().map(weight).collect()
-    }
-
-    /// Tries all settings on parts held out and gives back the one under which the right labels are most probable.
-    fn try_settings(
-        &self,
-        options: &HeadOptions,
-        splits: &[Split],
-        most: usize,
-        progress: &(dyn Fn(Stage, usize, usize) -> bool + Sync),
-    ) -> Result<Trial, TrainingError> {
-        let sources = &self.trainer.sources;
-        let settings: Vec<(f32, f32)> = options
-            .ngram_scales
-            .iter()
-            .flat_map(|scale| options.costs.iter().map(move |cost| (*cost, *scale)))
-            .collect();
-        let all = settings.len() * splits.len();
-        let done = AtomicUsize::new(0);
-        let mut of_settings: Vec<Margins> = vec![Vec::new(); settings.len()];
-        for (held, kept) in splits {
-            let measure = Measure::of(sources, kept, most);
-            for scale in &options.ngram_scales {
-                let features = measure.rows(sources, *scale);
-                let of_scale = settings.par_iter().zip(&mut of_settings).filter(|((_, of), _)| of == scale);
-                of_scale.try_for_each(|((cost, _), margins)| {
-                    let weights = self.weights(&features, kept, *cost, options);
-                    let judged = held.iter().filter_map(|row| Some((*row, weights.margins(features.rows.get(*row)?))));
-                    margins.extend(judged);
-                    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                    if progress(Stage::Trying, done, all) { Ok(()) } else { Err(TrainingError::Interrupted) }
-                })?;
-            }
-        }
-        let mut best: Option<(f64, Trial)> = None;
-        for (setting, mut margins) in settings.into_iter().zip(of_settings) {
-            margins.sort_by_key(|(row, _)| *row);
-            let held_out: Vec<HeldOut<'_>> = margins
-                .iter()
-                .filter_map(|(row, margins)| Some(HeldOut { margins, truth: self.truth.get(*row)? }))
-                .collect();
-            let calibration = calibrate(self.trainer.kind, self.labels.len(), &held_out);
-            let loss = log_loss(&calibration, &held_out);
-            if best.as_ref().is_none_or(|(least, _)| loss < *least) {
-                best = Some((loss, Trial { setting, calibration, margins }));
-            }
-        }
-        best.map(|(_, trial)| trial).ok_or_else(|| TrainingError::Rows("no settings to try".to_owned()))
-    }
 }
 
 #[cfg(test)]

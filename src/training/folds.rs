@@ -4,6 +4,16 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use super::LabelledRow;
+
+/// A stratum a row, for [`deal`]: rows of the same labels share one.
+pub fn strata(rows: &[LabelledRow]) -> Vec<usize> {
+    let mut sets: Vec<&[String]> = rows.iter().map(|row| row.labels.as_slice()).collect();
+    sets.sort_unstable();
+    sets.dedup();
+    rows.iter().map(|row| sets.binary_search(&row.labels.as_slice()).unwrap_or_default()).collect()
+}
+
 /// Deals rows into `parts`, each label's rows as evenly as can be; `strata` has a label a row. The part of each row comes back.
 pub fn deal(strata: &[usize], parts: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..strata.len()).collect();

@@ -11,11 +11,10 @@ pub mod finetune;
 mod fit;
 mod folds;
 mod labelled;
-mod rows;
+mod lesson;
 mod solver;
 
 pub use error::TrainingError;
 pub use fit::{Fitted, HeadOptions, HeadTrainer, Stage, name_as_text};
-pub use folds::{deal, split};
+pub use folds::{deal, split, strata};
 pub use labelled::{LabelledRow, LabelledTable, TableOptions};
-pub use rows::{Encoded, encode};
