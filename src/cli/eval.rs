@@ -1,5 +1,7 @@
 //! `otklik eval`: how good a head is.
 
+mod aspects;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,6 +39,7 @@ Examples:
   otklik eval --train all.jsonl --train-only split=train --data all.jsonl --only split=test --label intent
   otklik eval --head heads/owner --data new.jsonl --label owner --precision 0.95
   otklik eval --data appeals.jsonl --label owner --json | jq .accuracy
+  otklik eval --data reviews.jsonl --label aspects --aspects                sentiment topic by topic
 
 Exit status: 0 done, 1 a failure of otklik, 2 bad input.")]
 pub struct EvalArgs {
@@ -65,6 +68,10 @@ pub struct EvalArgs {
     folds: u16,
     #[command(flatten)]
     making: HeadArgs,
+    /// Measure the sentiment towards each topic of a text: NAME of --label holds mentions, a list of [topic, words, sentiment]
+    /// with negative, neutral, positive or both; dots lead into objects, as in meta.aspects
+    #[arg(long, conflicts_with_all = ["head", "train", "folds", "report", "all", "separator"])]
+    aspects: bool,
     /// Accuracy wanted among the texts that are answered: the share that can be answered with it is told
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     precision: f32,
@@ -95,6 +102,9 @@ struct Outcome {
 
 /// Runs the command.
 pub fn run(args: &EvalArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    if args.aspects {
+        return aspects::run(args, config);
+    }
     let options = EvaluationOptions { precision: args.precision, ..EvaluationOptions::default() };
     options.check().map_err(TrainingError::from)?;
     let data = args.labels.read(&args.data, &args.only)?;

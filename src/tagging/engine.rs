@@ -15,10 +15,10 @@ use super::sentiment::{Polarity, mean_polarity, sentiment_of};
 use super::signals::{has_sentiment, signals_in_turn, signals_of, without_facts};
 use super::topics::topics_of;
 use super::{Tagged, Tagger, TaggingError};
-use crate::feedback::{Body, Feedback, Speaker};
+use crate::feedback::{Body, CharSpan, Feedback, FeedbackKind, Speaker};
 use crate::inference::{ComputePool, EncodeInput, EncodePlan, Encoder, InferenceError, PoolError, Role};
 use crate::tags::{
-    Language, Provenance, Review, ReviewReason, SentimentTrend, SignalTag, Tags, TopicId, TopicTag, TurnTags,
+    Language, Provenance, Review, ReviewReason, Sentiment, SentimentTrend, SignalTag, Tags, TopicId, TopicTag, TurnTags,
 };
 use crate::taxonomy::{RuleHit, RuleTarget, Taxonomy};
 
@@ -68,6 +68,15 @@ pub enum EngineError {
     /// The examples make no models.
     #[error(transparent)]
     Judge(#[from] JudgeError),
+}
+
+/// Sentiment of a text and at places of it; see [`TaggingEngine::sentiment_at`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct SentimentAt {
+    /// Of the whole.
+    pub whole: Option<Sentiment>,
+    /// Of each place.
+    pub places: Vec<Option<Sentiment>>,
 }
 
 /// Tags feedback under one taxonomy with one encoder.
@@ -149,6 +158,26 @@ impl TaggingEngine {
     pub fn identity(&self) -> EncoderIdentity {
         let Provenance { encoder_id, encoder_sha256, .. } = &self.walk.provenance;
         EncoderIdentity { id: encoder_id.clone(), sha256: encoder_sha256.clone() }
+    }
+
+    /// Sentiment of a text as a whole, and towards what stands at places of it (characters of the text): that of the sentences
+    /// there. `None` for a place without a sentence that was read, and for a text without words.
+    ///
+    /// # Errors
+    /// [`TaggingError::Invalid`] if the text is empty or too long, [`TaggingError::Internal`] if the encoder fails.
+    pub fn sentiment_at(&self, text: &str, places: &[CharSpan]) -> Result<SentimentAt, TaggingError> {
+        let feedback = Feedback::new(String::new(), Body::Text(text.to_owned()));
+        check(&feedback, self.walk.options.max_text_chars)?;
+        self.pool.run_blocking(|| {
+            let document = Document::new(&Feedback { kind: Some(FeedbackKind::Comment), ..feedback });
+            let encodings = self.walk.encoder.encode(&self.walk.inputs(&document)).map_err(failure)?;
+            let reading = Reading::new(&self.walk.judge, &document, &encodings);
+            let at = |place: &CharSpan| mean_polarity(reading.polarities_at(*place).into_iter()).map(sentiment_of);
+            Ok(SentimentAt {
+                whole: overall_polarity(&reading).map(sentiment_of),
+                places: places.iter().map(at).collect(),
+            })
+        })
     }
 
     /// Length of the vectors that come with tags.

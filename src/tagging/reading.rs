@@ -127,6 +127,16 @@ impl<'a> Reading<'a> {
             .collect()
     }
 
+    /// Polarities of the sentences at a place of a plain text's original, all of one weight.
+    pub fn polarities_at(&self, place: CharSpan) -> Vec<(Polarity, f32)> {
+        let at = |sentence: &Sentence| {
+            let text = self.document.texts.get(sentence.text);
+            text.is_some_and(|text| text.prepared.to_original(sentence.span).overlaps(place))
+        };
+        let judged = self.spoken.iter().flat_map(Spoken::judged).filter(|(sentence, _)| at(sentence));
+        judged.map(|(_, judgement)| (judgement.polarity, 1.0)).collect()
+    }
+
     /// The clean sentence at a place of the document, or all of the text if no sentence is there.
     pub fn sentence_at(&self, text: usize, span: CharSpan) -> &str {
         let Some(text) = self.document.texts.get(text) else { return "" };

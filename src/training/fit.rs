@@ -152,7 +152,9 @@ impl<'a> HeadTrainer<'a> {
         let weights = lesson.weights(&features, &lesson.taught, cost, options);
         let calibration = match &trial {
             Some(trial) => trial.calibration.clone(),
-            None => unmeasured(self.kind, lesson.labels.len()),
+            None => lesson
+                .calibration_by_names(options, (cost, ngram_scale), most)
+                .unwrap_or_else(|| unmeasured(self.kind, lesson.labels.len())),
         };
         let card = HeadCard {
             name: self.name.clone(),

@@ -57,7 +57,7 @@ impl LabelledTable {
     /// [`TrainingError::Table`] if the table or a row can't be read, [`TrainingError::Label`] if a label is neither a text, a
     /// number, a yes or no, nor an array of those, [`TrainingError::Rows`] if no row has the label.
     pub fn read(input: &Input, options: &TableOptions) -> Result<Self, TrainingError> {
-        let reading = ReaderOptions { columns: text_only(options), ..ReaderOptions::default() };
+        let reading = ReaderOptions { columns: text_only(options.text_column.as_deref()), ..ReaderOptions::default() };
         let table = match input {
             Input::File(path) => path.display().to_string(),
             Input::Stdin => "standard input".to_owned(),
@@ -107,10 +107,11 @@ impl LabelledTable {
     }
 }
 
-fn text_only(options: &TableOptions) -> ColumnMap {
+/// Reads the text and nothing else.
+pub(super) fn text_only(text_column: Option<&str>) -> ColumnMap {
     let ignored = || ColumnChoice::Ignored;
     ColumnMap {
-        text: ColumnChoice::from_flag(options.text_column.as_deref()),
+        text: ColumnChoice::from_flag(text_column),
         id: ignored(),
         kind: ignored(),
         channel: ignored(),
@@ -148,7 +149,7 @@ fn label_value<'a>(columns: &'a Map<String, Value>, label: &str) -> Option<&'a V
 }
 
 /// A value as the name of a label.
-fn plain(value: Option<&Value>) -> Option<String> {
+pub(super) fn plain(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::String(text) => Some(text.trim().to_owned()),
         Value::Number(number) => Some(number.to_string()),

@@ -107,6 +107,31 @@ impl<'a> Lesson<'a> {
         Weights::fit(features, which, &wanted)
     }
 
+    /// The calibration where labels have too few rows to hold any out: names of labels are judged by what the rows teach, and rows
+    /// by what the names teach. Each time only half is known, so the probabilities come out too low rather than too high.
+    /// `None` if most labels have no name to learn from, or may stand together with others.
+    pub fn calibration_by_names(
+        &self,
+        options: &HeadOptions,
+        (cost, ngram_scale): (f32, f32),
+        most: usize,
+    ) -> Option<Calibration> {
+        if self.trainer.kind == LabelKind::Multi || self.names.len() * 2 < self.labels.len() {
+            return None;
+        }
+        let mut margins: Margins = Vec::with_capacity(self.taught.len());
+        for (held, kept) in [(self.which, self.names.as_slice()), (&self.names, self.which)] {
+            let features = Measure::of(&self.trainer.sources, kept, most).rows(&self.trainer.sources, ngram_scale);
+            let weights = self.weights(&features, kept, cost, options);
+            margins.extend(held.iter().filter_map(|row| Some((*row, weights.margins(features.rows.get(*row)?)))));
+        }
+        Some(calibrate(self.trainer.kind, self.labels.len(), &self.with_truth(&margins)))
+    }
+
+    fn with_truth<'m>(&'m self, margins: &'m Margins) -> Vec<HeldOut<'m>> {
+        margins.iter().filter_map(|(row, margins)| Some(HeldOut { margins, truth: self.truth.get(*row)? })).collect()
+    }
+
     /// Cost of an error on each row of the trainer.
     fn costs(&self, which: &[usize], cost: f32, balanced: bool) -> Vec<f32> {
         if !balanced {
@@ -161,10 +186,7 @@ impl<'a> Lesson<'a> {
         let mut best: Option<(f64, Trial)> = None;
         for (setting, mut margins) in settings.into_iter().zip(of_settings) {
             margins.sort_by_key(|(row, _)| *row);
-            let held_out: Vec<HeldOut<'_>> = margins
-                .iter()
-                .filter_map(|(row, margins)| Some(HeldOut { margins, truth: self.truth.get(*row)? }))
-                .collect();
+            let held_out = self.with_truth(&margins);
             let calibration = calibrate(self.trainer.kind, self.labels.len(), &held_out);
             let loss = log_loss(&calibration, &held_out);
             if best.as_ref().is_none_or(|(least, _)| loss < *least) {

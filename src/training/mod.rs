@@ -3,6 +3,7 @@
 //! Enters: tables of texts that people labelled. Leaves: a [`Head`](crate::tagging::heads::Head) that tagging asks, and an
 //! [`evaluation::Evaluation`] that says how good it is on rows it had not seen. Never here: the server.
 
+mod aspects;
 mod calibration;
 mod error;
 pub mod evaluation;
@@ -14,6 +15,7 @@ mod labelled;
 mod lesson;
 mod solver;
 
+pub use aspects::{AspectRow, Mention, read_aspects};
 pub use error::TrainingError;
 pub use fit::{Fitted, HeadOptions, HeadTrainer, Stage, name_as_text};
 pub use folds::{deal, split, strata};

@@ -4,6 +4,7 @@
 //! [`Evaluation`], which is JSON through serde, a print for a terminal ([`text`]) and a page ([`page`]). The same rows, options
 //! and seed give the same bytes, in whatever order the rows come. Never here: a model, a file, the clock.
 
+mod aspects;
 mod calibration;
 mod confusion;
 mod coverage;
@@ -23,6 +24,7 @@ mod tests;
 pub mod text;
 mod wording;
 
+pub use aspects::{AspectComparison, AspectEvaluation, JudgedMention, SentimentFigures};
 pub use calibration::ReliabilityBin;
 pub use confusion::{Confusion, ConfusionExample};
 pub use coverage::CoveragePoint;
