@@ -56,7 +56,7 @@ impl LabelArgs {
         loaded: &LoadedEncoder,
         pool: &ComputePool,
     ) -> anyhow::Result<ExampleVectors> {
-        let mut vectors = ExampleVectors::new(&loaded.identity.sha256, loaded.encoder.dimension());
+        let mut vectors = ExampleVectors::deep(&loaded.identity.sha256, &loaded.encoder);
         if let Some(path) = self.vectors.as_ref().filter(|path| path.exists()) {
             vectors.read(path)?;
         }

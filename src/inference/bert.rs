@@ -116,8 +116,14 @@ impl Bert {
         self.token_table.dims().first().copied().unwrap_or(0)
     }
 
-    /// States of the last layer for sequences laid end to end: `[sum of lengths, hidden]`, row-major.
-    pub fn forward(&self, sequences: &[&[u32]]) -> candle_core::Result<Vec<f32>> {
+    /// Number of layers.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// States of the last layer for sequences laid end to end: `[sum of lengths, hidden]`, row-major. `below` adds the states
+    /// after so many layers, rising, in front of them: `[sum of lengths, (below + 1) * hidden]`.
+    pub fn forward(&self, sequences: &[&[u32]], below: &[usize]) -> candle_core::Result<Vec<f32>> {
         let ids: Vec<u32> = sequences.iter().flat_map(|sequence| sequence.iter().copied()).collect();
         let positions: Vec<u32> = sequences.iter().flat_map(|sequence| 0..sequence.len() as u32).collect();
         let total = ids.len();
@@ -125,10 +131,18 @@ impl Bert {
         let positions = Tensor::from_vec(positions, total, &Device::Cpu)?;
         let embedded = (self.token_table.index_select(&ids, 0)? + self.position_table.index_select(&positions, 0)?)?;
         let mut states = self.embedding_norm.forward(&embedded)?;
-        for layer in &self.layers {
+        let mut kept = Vec::with_capacity(below.len() + 1);
+        for (done, layer) in self.layers.iter().enumerate() {
+            if below.contains(&done) {
+                kept.push(states.clone());
+            }
             states = self.layer_forward(layer, &states, sequences)?;
         }
-        states.flatten_all()?.to_vec1()
+        if kept.is_empty() {
+            return states.flatten_all()?.to_vec1();
+        }
+        kept.push(states);
+        Tensor::cat(&kept, 1)?.flatten_all()?.to_vec1()
     }
 
     fn layer_forward(&self, layer: &Layer, states: &Tensor, sequences: &[&[u32]]) -> candle_core::Result<Tensor> {

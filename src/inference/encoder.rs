@@ -46,6 +46,16 @@ pub enum Role {
     Plain,
 }
 
+/// How much of the model's states becomes a vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// The last layer's, pooled: what texts are compared by.
+    Top,
+    /// That, and behind it unit vectors of the mean states of layers below, of the last layer's first token and of its largest
+    /// states: what a head with many rows learns more from.
+    Deep,
+}
+
 /// One text to encode.
 #[derive(Debug, Clone, Copy)]
 pub struct EncodeInput<'a> {
@@ -69,9 +79,9 @@ impl<'a> EncodeInput<'a> {
 /// What the encoder made of one text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoding {
-    /// Unit vector of the whole text: `[hidden]`.
+    /// Unit vector of the whole text: `[hidden]`; a deep one begins with it and goes on.
     pub vector: Vec<f32>,
-    /// For each span asked for its unit vector `[hidden]`; `None` if no token that was read lies in the span.
+    /// For each span asked for its vector, made like that of the text; `None` if no token that was read lies in the span.
     pub span_vectors: Vec<Option<Vec<f32>>>,
     /// Tokens read, over all windows, special tokens and prefixes included.
     pub tokens: usize,
@@ -131,71 +141,105 @@ impl Encoder {
         }
     }
 
+    /// Length of deep vectors; see [`Depth::Deep`].
+    pub fn deep_dimension(&self) -> usize {
+        self.dimension() * (self.layers_below(Depth::Deep).len() + 3)
+    }
+
+    /// Layers whose states count beside the last one's: every second from the lower third up.
+    fn layers_below(&self, depth: Depth) -> Vec<usize> {
+        let layers = self.bert.layers();
+        match depth {
+            Depth::Top => Vec::new(),
+            Depth::Deep => (layers.div_ceil(3).max(1)..layers).step_by(2).collect(),
+        }
+    }
+
     /// Splits texts into tokens and lays out the passes through the model that they need. Costs little beside the passes.
     ///
     /// # Errors
     /// [`InferenceError::Tokenise`].
-    pub fn plan(&self, inputs: &[EncodeInput<'_>]) -> Result<EncodePlan, InferenceError> {
+    pub fn plan(&self, inputs: &[EncodeInput<'_>], depth: Depth) -> Result<EncodePlan, InferenceError> {
         let mut windows: Vec<(usize, Window)> = Vec::with_capacity(inputs.len());
-        let mut truncated = Vec::with_capacity(inputs.len());
+        let mut texts = Vec::with_capacity(inputs.len());
         for (index, input) in inputs.iter().enumerate() {
             let prefix = self.prefix(input.role);
             let tokenised =
                 self.tokens.windows(prefix, input.text, self.max_tokens, WINDOW_OVERLAP, input.max_windows)?;
-            truncated.push(tokenised.left_out > 0);
+            texts.push(PlannedText { spans: input.spans.to_vec(), truncated: tokenised.left_out > 0 });
             windows.extend(tokenised.windows.into_iter().map(|window| (index, window)));
         }
         // Sequences of like length go together, so that the threads of a split batch end together.
         windows.sort_by_key(|(index, window)| (window.ids.len(), *index));
         let passes = passes(&windows);
-        Ok(EncodePlan { windows, passes, truncated })
+        Ok(EncodePlan { windows, passes, texts, depth })
     }
 
-    /// Runs one pass of a plan: the states of its tokens, `[tokens, hidden]`.
+    /// Runs one pass of a plan.
     ///
     /// # Errors
     /// [`InferenceError::Compute`].
-    pub fn run(&self, plan: &EncodePlan, pass: usize) -> Result<Vec<f32>, InferenceError> {
+    pub fn run(&self, plan: &EncodePlan, pass: usize) -> Result<PassOutput, InferenceError> {
         let windows = plan.passes.get(pass).and_then(|pass| plan.windows.get(pass.clone())).unwrap_or_default();
         let sequences: Vec<&[u32]> = windows.iter().map(|(_, window)| window.ids.as_slice()).collect();
-        Ok(self.bert.forward(&sequences)?)
+        let below = self.layers_below(plan.depth);
+        let states = self.bert.forward(&sequences, &below)?;
+        let mut rows = states.chunks_exact(self.dimension() * (below.len() + 1));
+        let read = windows.iter().map(|(index, window)| {
+            let rows: Vec<&[f32]> = rows.by_ref().take(window.ids.len()).collect();
+            let spans = plan.texts.get(*index).map(|text| text.spans.as_slice()).unwrap_or_default();
+            WindowPools {
+                text: *index,
+                start: window.spans.iter().flatten().next().map_or(0, |span| span.start),
+                pools: Pools::of(window, &rows, spans, self.dimension(), plan.depth),
+            }
+        });
+        Ok(PassOutput(read.collect()))
     }
 
-    /// Pools the states of all passes, in their order, to the answers for the texts that the plan was made for. They come in the
-    /// order of the inputs and do not depend on what else was in the plan (to the last bits of 32-bit rounding).
-    pub fn finish(&self, inputs: &[EncodeInput<'_>], plan: &EncodePlan, states: &[Vec<f32>]) -> Vec<Encoding> {
-        let mut answers: Vec<Pools> = inputs
-            .iter()
-            .zip(&plan.truncated)
-            .map(|(input, truncated)| Pools::new(self.dimension(), input.spans, *truncated))
-            .collect();
-        let mut rows = states.iter().flat_map(|states| states.chunks_exact(self.dimension()));
+    /// Pools all passes of a plan to the answers for the texts that it was made for. They come in the order of the texts and do
+    /// not depend on what else was in the plan (to the last bits of 32-bit rounding).
+    pub fn finish(&self, plan: &EncodePlan, passes: Vec<PassOutput>) -> Vec<Encoding> {
+        let mut read: Vec<WindowPools> = passes.into_iter().flat_map(|pass| pass.0).collect();
         // A text's windows are added up in the order of the text, whatever order they were computed in.
-        let mut read: Vec<(usize, &Window, Vec<&[f32]>)> = plan
-            .windows
-            .iter()
-            .map(|(index, window)| (*index, window, rows.by_ref().take(window.ids.len()).collect()))
-            .collect();
-        read.sort_by_key(|(index, window, _)| {
-            (*index, window.spans.iter().flatten().next().map_or(0, |span| span.start))
-        });
-        for (index, window, rows) in read {
-            if let Some(pools) = answers.get_mut(index) {
-                pools.add(window, &rows, self.spec.pooling);
+        read.sort_by_key(|window| (window.text, window.start));
+        let mut of_texts: Vec<Option<Pools>> = plan.texts.iter().map(|_| None).collect();
+        for window in read {
+            match of_texts.get_mut(window.text) {
+                Some(Some(pools)) => pools.merge(&window.pools),
+                Some(empty) => *empty = Some(window.pools),
+                None => {}
             }
         }
-        answers.into_iter().map(Pools::finish).collect()
+        let finished = of_texts.into_iter().zip(&plan.texts).map(|(pools, text)| match pools {
+            Some(pools) => pools.finish(text.truncated, self.spec.pooling, self.dimension(), plan.depth),
+            None => Encoding {
+                vector: Vec::new(),
+                span_vectors: vec![None; text.spans.len()],
+                tokens: 0,
+                truncated: text.truncated,
+            },
+        });
+        finished.collect()
     }
 
-    /// Encodes texts at once: plan, passes side by side, finish.
+    /// Encodes texts at once, to vectors of [`Depth::Top`]: plan, passes side by side, finish.
     ///
     /// # Errors
     /// [`InferenceError::Tokenise`], [`InferenceError::Compute`].
     pub fn encode(&self, inputs: &[EncodeInput<'_>]) -> Result<Vec<Encoding>, InferenceError> {
-        let plan = self.plan(inputs)?;
-        let states: Vec<Vec<f32>> =
+        self.encode_to(inputs, Depth::Top)
+    }
+
+    /// The same, to vectors of this depth.
+    ///
+    /// # Errors
+    /// [`InferenceError::Tokenise`], [`InferenceError::Compute`].
+    pub fn encode_to(&self, inputs: &[EncodeInput<'_>], depth: Depth) -> Result<Vec<Encoding>, InferenceError> {
+        let plan = self.plan(inputs, depth)?;
+        let passes: Vec<PassOutput> =
             (0..plan.passes()).into_par_iter().map(|pass| self.run(&plan, pass)).collect::<Result<_, _>>()?;
-        Ok(self.finish(inputs, &plan, &states))
+        Ok(self.finish(&plan, passes))
     }
 }
 
@@ -205,7 +249,13 @@ pub struct EncodePlan {
     windows: Vec<(usize, Window)>,
     /// Runs of `windows` that go through the model together.
     passes: Vec<Range<usize>>,
-    truncated: Vec<bool>,
+    texts: Vec<PlannedText>,
+    depth: Depth,
+}
+
+struct PlannedText {
+    spans: Vec<CharSpan>,
+    truncated: bool,
 }
 
 impl EncodePlan {
@@ -219,6 +269,17 @@ impl EncodePlan {
         let windows = self.passes.get(pass).and_then(|pass| self.windows.get(pass.clone())).unwrap_or_default();
         windows.iter().map(|(_, window)| window.ids.len()).sum()
     }
+}
+
+/// What one pass gave.
+pub struct PassOutput(Vec<WindowPools>);
+
+struct WindowPools {
+    /// Index of the text.
+    text: usize,
+    /// First character of the text that the window holds.
+    start: u32,
+    pools: Pools,
 }
 
 /// Splits windows into runs of at most [`PASS_TOKENS`], each at least one window.
@@ -240,71 +301,110 @@ fn passes(windows: &[(usize, Window)]) -> Vec<Range<usize>> {
 
 /// Sums of token states on their way to vectors.
 struct Pools {
-    whole: Mean,
-    spans: Vec<(CharSpan, Mean)>,
+    whole: Pool,
+    /// States of the first token: of all layers kept.
+    first: Vec<f32>,
+    spans: Vec<Pool>,
     tokens: usize,
-    truncated: bool,
 }
 
 impl Pools {
-    fn new(dimension: usize, spans: &[CharSpan], truncated: bool) -> Self {
-        Self {
-            whole: Mean::new(dimension),
-            spans: spans.iter().map(|span| (*span, Mean::new(dimension))).collect(),
-            tokens: 0,
-            truncated,
-        }
-    }
-
-    fn add(&mut self, window: &Window, rows: &[&[f32]], pooling: Pooling) {
-        self.tokens += rows.len();
-        let pooled = match pooling {
-            Pooling::Mean => rows.len(),
-            Pooling::Cls => 1,
+    fn of(window: &Window, rows: &[&[f32]], spans: &[CharSpan], hidden: usize, depth: Depth) -> Self {
+        let width = rows.first().map_or(hidden, |row| row.len());
+        let mut pools = Self {
+            whole: Pool::new(width, hidden, depth),
+            first: rows.first().map(|row| row.to_vec()).unwrap_or_default(),
+            spans: spans.iter().map(|_| Pool::new(width, hidden, depth)).collect(),
+            tokens: rows.len(),
         };
-        rows.iter().take(pooled).for_each(|row| self.whole.add(row));
+        rows.iter().for_each(|row| pools.whole.add(row));
         for (row, place) in rows.iter().zip(&window.spans) {
             let Some(place) = place else { continue };
-            for (span, mean) in &mut self.spans {
+            for (span, pool) in spans.iter().zip(&mut pools.spans) {
                 if span.overlaps(*place) {
-                    mean.add(row);
+                    pool.add(row);
                 }
             }
         }
+        pools
     }
 
-    fn finish(self) -> Encoding {
+    /// Adds a window that comes later in the text.
+    fn merge(&mut self, later: &Self) {
+        self.whole.merge(&later.whole);
+        self.spans.iter_mut().zip(&later.spans).for_each(|(span, later)| span.merge(later));
+        self.tokens += later.tokens;
+    }
+
+    fn finish(self, truncated: bool, pooling: Pooling, hidden: usize, depth: Depth) -> Encoding {
+        let first = self.first.get(self.first.len().saturating_sub(hidden)..).unwrap_or_default();
+        let whole = match (pooling, depth) {
+            (Pooling::Mean, Depth::Top) => unit(self.whole.top(hidden)),
+            (Pooling::Cls, Depth::Top) => unit(first),
+            (Pooling::Mean, Depth::Deep) => self.whole.deep(self.whole.top(hidden), first, hidden),
+            (Pooling::Cls, Depth::Deep) => self.whole.deep(first, first, hidden),
+        };
+        let span_vector = |pool: &Pool| {
+            (pool.count > 0).then(|| match depth {
+                Depth::Top => unit(pool.top(hidden)),
+                Depth::Deep => pool.deep(pool.top(hidden), first, hidden),
+            })
+        };
         Encoding {
-            vector: self.whole.unit().unwrap_or_default(),
-            span_vectors: self.spans.into_iter().map(|(_, mean)| mean.unit()).collect(),
+            vector: whole,
+            span_vectors: self.spans.iter().map(span_vector).collect(),
             tokens: self.tokens,
-            truncated: self.truncated,
+            truncated,
         }
     }
 }
 
-struct Mean {
+/// Sums over some tokens.
+struct Pool {
+    /// Of the states of all layers kept, the last one's behind the others: `[width]`.
     sum: Vec<f32>,
+    /// Largest states of the last layer: `[hidden]`; empty unless deep vectors are wanted.
+    largest: Vec<f32>,
     count: usize,
 }
 
-impl Mean {
-    fn new(dimension: usize) -> Self {
-        Self { sum: vec![0.0; dimension], count: 0 }
+impl Pool {
+    fn new(width: usize, hidden: usize, depth: Depth) -> Self {
+        let largest = match depth {
+            Depth::Top => Vec::new(),
+            Depth::Deep => vec![f32::NEG_INFINITY; hidden],
+        };
+        Self { sum: vec![0.0; width], largest, count: 0 }
     }
 
     fn add(&mut self, row: &[f32]) {
         self.sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        let top = row.get(row.len().saturating_sub(self.largest.len())..).unwrap_or_default();
+        self.largest.iter_mut().zip(top).for_each(|(largest, value)| *largest = largest.max(*value));
         self.count += 1;
     }
 
-    /// The mean at unit length; `None` if nothing was added.
-    fn unit(mut self) -> Option<Vec<f32>> {
-        if self.count == 0 {
-            return None;
-        }
-        let norm = self.sum.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-        self.sum.iter_mut().for_each(|value| *value /= norm);
-        Some(self.sum)
+    fn merge(&mut self, other: &Self) {
+        self.sum.iter_mut().zip(&other.sum).for_each(|(sum, value)| *sum += value);
+        self.largest.iter_mut().zip(&other.largest).for_each(|(largest, value)| *largest = largest.max(*value));
+        self.count += other.count;
     }
+
+    /// The last layer's sum.
+    fn top(&self, hidden: usize) -> &[f32] {
+        self.sum.get(self.sum.len().saturating_sub(hidden)..).unwrap_or_default()
+    }
+
+    /// A deep vector, with `vector` in front.
+    fn deep(&self, vector: &[f32], first: &[f32], hidden: usize) -> Vec<f32> {
+        let below = self.sum.get(..self.sum.len().saturating_sub(hidden)).unwrap_or_default();
+        let parts = std::iter::once(vector).chain(below.chunks_exact(hidden.max(1))).chain([first, &self.largest]);
+        parts.flat_map(unit).collect()
+    }
+}
+
+/// Numbers at unit length; of nothing, nothing.
+fn unit(values: &[f32]) -> Vec<f32> {
+    let norm = values.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    values.iter().map(|value| value / norm).collect()
 }

@@ -12,7 +12,7 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
-pub use encoder::{EncodeInput, EncodePlan, Encoder, EncoderSpec, Encoding, Role};
+pub use encoder::{Depth, EncodeInput, EncodePlan, Encoder, EncoderSpec, Encoding, PassOutput, Role};
 pub use pool::{ComputePool, PoolError};
 pub(crate) use weights::{BertShape, Weights};
 

@@ -223,7 +223,7 @@ fn cls_pooling_takes_the_first_state() {
     let cls = encoder.encode(&[EncodeInput::new(text, Role::Query)]).unwrap().remove(0);
     let mean = ENCODER.encode(&[EncodeInput::new(text, Role::Query)]).unwrap().remove(0);
     let ids = encoder.token_ids(text, Role::Query).unwrap();
-    let states = encoder.bert.forward(&[&ids]).unwrap();
+    let states = encoder.bert.forward(&[&ids], &[]).unwrap();
     assert!(cosine(&cls.vector, &states[..encoder.dimension()]) > 0.999_99);
     assert!(cosine(&cls.vector, &mean.vector) < 0.999);
 }

@@ -16,7 +16,9 @@ use super::signals::{has_sentiment, signals_in_turn, signals_of, without_facts};
 use super::topics::topics_of;
 use super::{Tagged, Tagger, TaggingError};
 use crate::feedback::{Body, CharSpan, Feedback, FeedbackKind, Speaker};
-use crate::inference::{ComputePool, EncodeInput, EncodePlan, Encoder, InferenceError, PoolError, Role};
+use crate::inference::{
+    ComputePool, Depth, EncodeInput, EncodePlan, Encoder, InferenceError, PassOutput, PoolError, Role,
+};
 use crate::tags::{
     Language, Provenance, Review, ReviewReason, Sentiment, SentimentTrend, SignalTag, Tags, TopicId, TopicTag, TurnTags,
 };
@@ -203,13 +205,13 @@ impl Tagger for TaggingEngine {
             let (walk, work) = (Arc::clone(&self.walk), Arc::clone(&work));
             self.pool.run(work.plan.tokens(pass), deadline, move || walk.encoder.run(&work.plan, pass))
         });
-        let states: Vec<Vec<f32>> = futures_util::stream::iter(passes)
+        let states: Vec<PassOutput> = futures_util::stream::iter(passes)
             .buffered(self.pool.threads())
             .map(|pass| pass.map_err(refusal)?.map_err(failure))
             .try_collect()
             .await?;
         let walk = Arc::clone(&self.walk);
-        self.pool.run(FRAME_TOKENS, deadline, move || walk.finish(&work, &states)).await.map_err(refusal)
+        self.pool.run(FRAME_TOKENS, deadline, move || walk.finish(&work, states)).await.map_err(refusal)
     }
 
     fn provenance(&self) -> Provenance {
@@ -265,7 +267,7 @@ impl Walk {
     /// Makes the text ready; tags it right away if one pass is enough.
     fn begin(&self, feedback: Feedback) -> Result<Begun, TaggingError> {
         let document = Document::new(&feedback);
-        let plan = self.encoder.plan(&self.inputs(&document)).map_err(failure)?;
+        let plan = self.encoder.plan(&self.inputs(&document), Depth::Top).map_err(failure)?;
         let work = Work { feedback, document, plan };
         if work.plan.passes() > 1 {
             return Ok(Begun::Passes(Arc::new(work)));
@@ -274,7 +276,7 @@ impl Walk {
             0 => Vec::new(),
             _ => vec![self.encoder.run(&work.plan, 0).map_err(failure)?],
         };
-        Ok(Begun::Done(Box::new(self.finish(&work, &states))))
+        Ok(Begun::Done(Box::new(self.finish(&work, states))))
     }
 
     fn inputs<'a>(&self, document: &'a Document) -> Vec<EncodeInput<'a>> {
@@ -287,10 +289,10 @@ impl Walk {
         document.voices.iter().map(input).collect()
     }
 
-    /// Tags from the states of all passes.
-    fn finish(&self, work: &Work, states: &[Vec<f32>]) -> Tagged {
+    /// Tags from what all passes gave.
+    fn finish(&self, work: &Work, passes: Vec<PassOutput>) -> Tagged {
         let Work { feedback, document, plan } = work;
-        let mut encodings = self.encoder.finish(&self.inputs(document), plan, states);
+        let mut encodings = self.encoder.finish(plan, passes);
         let reading = Reading::new(&self.judge, document, &encodings);
         let hits = rule_hits(&self.judge, document);
 

@@ -11,7 +11,7 @@ use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
-use crate::inference::{ComputePool, EncodeInput, Encoder, InferenceError, Role};
+use crate::inference::{ComputePool, Depth, EncodeInput, Encoder, InferenceError, Role};
 
 /// Name of the header's entry with the SHA-256 of the encoder and of the content. One entry, because the order of several would
 /// change from run to run.
@@ -48,14 +48,33 @@ pub enum ExamplesError {
 #[derive(Debug, Clone)]
 pub struct ExampleVectors {
     encoder_sha256: String,
+    depth: Depth,
     dimension: usize,
+    top: usize,
     vectors: HashMap<Key, Vec<f32>>,
 }
 
 impl ExampleVectors {
     /// None yet, for the encoder of this hash, whose vectors are `dimension` long.
     pub fn new(encoder_sha256: &str, dimension: usize) -> Self {
-        Self { encoder_sha256: encoder_sha256.to_owned(), dimension, vectors: HashMap::new() }
+        Self {
+            encoder_sha256: encoder_sha256.to_owned(),
+            depth: Depth::Top,
+            dimension,
+            top: dimension,
+            vectors: HashMap::new(),
+        }
+    }
+
+    /// The same for deep vectors of this encoder.
+    pub fn deep(encoder_sha256: &str, encoder: &Encoder) -> Self {
+        let top = encoder.dimension();
+        Self { depth: Depth::Deep, dimension: encoder.deep_dimension(), top, ..Self::new(encoder_sha256, top) }
+    }
+
+    /// Length of the vectors that texts are compared by: deep vectors begin with one.
+    pub fn top_dimension(&self) -> usize {
+        self.top
     }
 
     /// Number of texts.
@@ -90,7 +109,7 @@ impl ExampleVectors {
         missing.dedup();
         for (done, batch) in missing.chunks(BATCH).enumerate() {
             let inputs: Vec<EncodeInput<'_>> = batch.iter().map(|text| EncodeInput::new(text, Role::Query)).collect();
-            let encodings = pool.run_blocking(|| encoder.encode(&inputs))?;
+            let encodings = pool.run_blocking(|| encoder.encode_to(&inputs, self.depth))?;
             for (text, encoding) in batch.iter().zip(encodings) {
                 self.insert(text, &encoding.vector);
             }

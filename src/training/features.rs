@@ -8,7 +8,7 @@ use crate::tagging::heads::{NgramCounts, dampened};
 
 /// What a row is judged by.
 pub(crate) struct Source {
-    /// The encoder's vector, `[dimension]`.
+    /// The encoder's vector: `[dimension]`, or a deep one.
     pub vector: Vec<f32>,
     /// Its n-grams.
     pub ngrams: NgramCounts,
@@ -16,10 +16,10 @@ pub(crate) struct Source {
 
 /// How rows become numbers, as measured on training rows.
 pub(crate) struct Measure {
-    /// Mean vector.
+    /// Mean vector, as far as vectors are used.
     pub mean: Vec<f32>,
-    /// Factor that makes centred vectors 1 long on average.
-    pub scale: f32,
+    /// Factor on each centred number: those of a block are equal, and all blocks together 1 long on average.
+    pub scales: Vec<f32>,
     /// Hashes of the n-grams that count, rising.
     pub hashes: Vec<u32>,
     /// How telling each is: `ln((1 + rows) / (1 + rows with it)) + 1`.
@@ -29,20 +29,27 @@ pub(crate) struct Measure {
 }
 
 impl Measure {
-    /// Measures training rows; at most `most` n-grams count, those of most rows first.
-    pub fn of(sources: &[Source], rows: &[usize], most: usize) -> Self {
+    /// Measures training rows. Of vectors the first `used` numbers count, in blocks of `block`; at most `most` n-grams count,
+    /// those of most rows first.
+    pub fn of(sources: &[Source], rows: &[usize], used: usize, block: usize, most: usize) -> Self {
         let chosen = || rows.iter().filter_map(|row| sources.get(*row));
-        let dimension = chosen().next().map_or(0, |source| source.vector.len());
+        let dimension = chosen().next().map_or(0, |source| source.vector.len().min(used));
         let count = rows.len().max(1) as f32;
         let mut mean = vec![0.0f32; dimension];
         for source in chosen() {
             mean.iter_mut().zip(&source.vector).for_each(|(sum, value)| *sum += value / count);
         }
-        let spread: f32 = chosen()
-            .map(|source| {
-                source.vector.iter().zip(&mean).map(|(value, mean)| (value - mean).powi(2)).sum::<f32>() / count
-            })
-            .sum();
+        let mut spreads = vec![0.0f32; dimension.div_ceil(block.max(1))];
+        for source in chosen() {
+            for (at, (value, mean)) in source.vector.iter().zip(&mean).enumerate() {
+                if let Some(spread) = spreads.get_mut(at / block.max(1)) {
+                    *spread += (value - mean).powi(2) / count;
+                }
+            }
+        }
+        let blocks = spreads.len() as f32;
+        let scale = |spread: &f32| if *spread > 0.0 { (*spread * blocks).sqrt().recip() } else { 1.0 };
+        let scales = spreads.iter().flat_map(|spread| std::iter::repeat_n(scale(spread), block)).take(dimension);
         let mut with: HashMap<u32, u32> = HashMap::new();
         for source in chosen() {
             for (hash, _) in source.ngrams.counts() {
@@ -54,8 +61,8 @@ impl Measure {
         known.truncate(most);
         known.sort_unstable();
         Self {
+            scales: scales.collect(),
             mean,
-            scale: if spread > 0.0 { spread.sqrt().recip() } else { 1.0 },
             rarity: known.iter().map(|(_, with)| ((1.0 + count) / (1.0 + *with as f32)).ln() + 1.0).collect(),
             columns: known.iter().map(|(hash, _)| *hash).zip(0..).collect(),
             hashes: known.into_iter().map(|(hash, _)| hash).collect(),
@@ -67,8 +74,8 @@ impl Measure {
         let rows: Vec<FeatureRow> = sources
             .par_iter()
             .map(|source| {
-                let dense =
-                    source.vector.iter().zip(&self.mean).map(|(value, mean)| (value - mean) * self.scale).collect();
+                let centred = source.vector.iter().zip(&self.mean).map(|(value, mean)| value - mean);
+                let dense = centred.zip(&self.scales).map(|(value, scale)| value * scale).collect();
                 let mut sparse: Vec<(u32, f32)> = source
                     .ngrams
                     .counts()
@@ -113,7 +120,7 @@ mod tests {
     #[test]
     fn training_rows_are_centred_and_of_length_one_on_average() {
         let sources = [source(&[1.0, 0.0], "да"), source(&[0.0, 1.0], "нет"), source(&[9.0, 9.0], "чужое")];
-        let measure = Measure::of(&sources, &[0, 1], 1000);
+        let measure = Measure::of(&sources, &[0, 1], 2, 2, 1000);
         let rows = measure.rows(&sources, 0.5);
         let squares: Vec<f32> =
             rows.rows.iter().take(2).map(|row| row.dense.iter().map(|value| value * value).sum()).collect();
@@ -124,11 +131,21 @@ mod tests {
     }
 
     #[test]
+    fn blocks_weigh_the_same_whatever_their_spread() {
+        let sources = [source(&[1.0, 9.0, 5.0], "да"), source(&[0.0, -9.0, 5.0], "нет")];
+        let rows = |used| Measure::of(&sources, &[0, 1], used, 1, 1000).rows(&sources, 0.5).rows;
+        assert_eq!(rows(1)[0].dense, [1.0]);
+        let both = &rows(2)[0].dense;
+        assert!((both[0] - 0.5f32.sqrt()).abs() < 1e-6 && (both[1] - 0.5f32.sqrt()).abs() < 1e-6, "{both:?}");
+        assert_eq!(rows(3)[0].dense[2], 0.0);
+    }
+
+    #[test]
     fn only_ngrams_of_training_rows_count_and_the_frequent_first() {
         let sources = [source(&[1.0], "да да"), source(&[0.0], "да нет"), source(&[0.5], "xyz")];
-        let measure = Measure::of(&sources, &[0, 1], usize::MAX);
+        let measure = Measure::of(&sources, &[0, 1], 1, 1, usize::MAX);
         assert!(measure.rows(&sources, 1.0).rows[2].sparse.is_empty());
-        let few = Measure::of(&sources, &[0, 1], 3);
+        let few = Measure::of(&sources, &[0, 1], 1, 1, 3);
         assert_eq!(few.hashes.len(), 3);
         assert!(few.rarity.iter().all(|rarity| (rarity - 1.0).abs() < 1e-6), "n-grams of both rows: {:?}", few.rarity);
         assert!(measure.hashes.is_sorted());

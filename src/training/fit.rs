@@ -6,8 +6,9 @@ use sha2::{Digest, Sha256};
 use super::calibration::unmeasured;
 use super::evaluation::{Evaluation, EvaluationOptions, Judged, Task, TrueLabel};
 use super::features::{Measure, Source};
-use super::lesson::{Lesson, Trial};
+use super::lesson::{Lesson, Setting, Trial};
 use super::{LabelledRow, TrainingError};
+use crate::inference::Depth;
 use crate::tagging::heads::{Head, HeadCard, HeadParts, HeldOutFigures, LabelKind, NgramCounts, NgramSpec};
 use crate::tagging::{EncoderIdentity, ExampleVectors};
 use crate::text::prepare;
@@ -83,6 +84,8 @@ pub struct HeadTrainer<'a> {
     names: Vec<String>,
     /// The rows', then the names'.
     pub(super) sources: Vec<Source>,
+    /// Length of the vectors that texts are compared by; those of the sources may go deeper.
+    top: usize,
     ngrams: NgramSpec,
 }
 
@@ -121,7 +124,7 @@ impl<'a> HeadTrainer<'a> {
                 names.push(label.clone());
             }
         }
-        Ok(Self { name: name.to_owned(), kind, rows, names, sources, ngrams })
+        Ok(Self { name: name.to_owned(), kind, rows, names, sources, top: vectors.top_dimension(), ngrams })
     }
 
     /// Makes a head from some of the rows. `progress` is told what is done of the work, in parts of it, and ends it by answering
@@ -143,17 +146,18 @@ impl<'a> HeadTrainer<'a> {
             0 => None,
             _ => Some(lesson.try_settings(options, &splits, most, progress)?),
         };
-        let (cost, ngram_scale) = trial.as_ref().map_or_else(|| few_rows_setting(options), |trial| trial.setting);
+        let setting = trial.as_ref().map_or_else(|| few_rows_setting(options), |trial| trial.setting);
+        let Setting { cost, ngram_scale, depth } = setting;
         if !progress(Stage::Fitting, 0, 1) {
             return Err(TrainingError::Interrupted);
         }
-        let measure = Measure::of(&self.sources, &lesson.taught, most);
+        let measure = self.measure(&lesson.taught, depth, most);
         let features = measure.rows(&self.sources, ngram_scale);
         let weights = lesson.weights(&features, &lesson.taught, cost, options);
         let calibration = match &trial {
             Some(trial) => trial.calibration.clone(),
             None => lesson
-                .calibration_by_names(options, (cost, ngram_scale), most)
+                .calibration_by_names(options, setting, most)
                 .unwrap_or_else(|| unmeasured(self.kind, lesson.labels.len())),
         };
         let card = HeadCard {
@@ -168,13 +172,15 @@ impl<'a> HeadTrainer<'a> {
             features: measure.hashes.len(),
             cost,
             ngram_scale,
+            deep: depth == Depth::Deep,
             balanced: options.balanced,
             never_empty: self.kind == LabelKind::Multi && which.iter().all(|row| !self.labels_of(*row).is_empty()),
             held_out: None,
             otklik_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
+        let scales = measure.scales.iter().flat_map(|scale| std::iter::repeat_n(*scale, lesson.labels.len()));
         let parts_of_head = HeadParts {
-            dense: weights.dense().map(|weight| weight * measure.scale).collect(),
+            dense: weights.dense().zip(scales).map(|(weight, scale)| weight * scale).collect(),
             sparse: weights.sparse().map(|weight| weight * ngram_scale).collect(),
             bias: weights.bias().collect(),
             mean: measure.mean,
@@ -250,6 +256,20 @@ impl<'a> HeadTrainer<'a> {
         }
     }
 
+    /// How some of the rows become numbers.
+    pub(super) fn measure(&self, which: &[usize], depth: Depth, most: usize) -> Measure {
+        let used = match depth {
+            Depth::Top => self.top,
+            Depth::Deep => usize::MAX,
+        };
+        Measure::of(&self.sources, which, used, self.top, most)
+    }
+
+    /// True if vectors go deeper than those that texts are compared by.
+    pub(super) fn is_deep(&self) -> bool {
+        self.sources.first().is_some_and(|source| source.vector.len() > self.top)
+    }
+
     fn data_hash(&self, which: &[usize]) -> String {
         let mut hasher = Sha256::new();
         for row in which.iter().filter_map(|row| self.rows.get(*row)) {
@@ -273,10 +293,10 @@ impl From<LabelKind> for Task {
 }
 
 /// Where hardly any rows are: nothing can be tried, and words of few rows say less than their meaning.
-fn few_rows_setting(options: &HeadOptions) -> (f32, f32) {
+fn few_rows_setting(options: &HeadOptions) -> Setting {
     let middle = options.costs.iter().copied().min_by(|one, other| one.ln().abs().total_cmp(&other.ln().abs()));
     let least = options.ngram_scales.iter().copied().min_by(f32::total_cmp);
-    (middle.unwrap_or(1.0), least.unwrap_or(0.5))
+    Setting { cost: middle.unwrap_or(1.0), ngram_scale: least.unwrap_or(0.5), depth: Depth::Top }
 }
 
 #[cfg(test)]
@@ -353,7 +373,7 @@ mod tests {
         let options = HeadOptions { costs: vec![1.0], ngram_scales: vec![0.7], ..HeadOptions::default() };
         let fitted = trainer.fit(&all, &options, &encoder(), &|_, _, _| true).unwrap();
         let lesson = Lesson::new(&trainer, &all, true).unwrap();
-        let features = Measure::of(&trainer.sources, &all, MOST_NGRAMS).rows(&trainer.sources, 0.7);
+        let features = trainer.measure(&all, Depth::Top, MOST_NGRAMS).rows(&trainer.sources, 0.7);
         let weights = lesson.weights(&features, &all, 1.0, &options);
         for (row, judged) in all.iter().zip(trainer.judge(&fitted.head, &all)) {
             let expected = fitted.head.calibrated(weights.margins(&features.rows[*row]));

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::calibration::{HeldOut, calibrate, log_loss};
-use super::features::{FeatureRows, Measure};
+use super::features::FeatureRows;
 use super::fit::{HeadOptions, HeadTrainer, Stage};
 use super::solver::{Wanted, Weights};
 use super::{TrainingError, folds};
+use crate::inference::Depth;
 use crate::tagging::heads::{Calibration, LabelKind};
 
 /// What is to be learnt: some rows, with indices of labels.
@@ -30,10 +31,20 @@ pub(super) type Margins = Vec<(usize, Vec<f32>)>;
 /// Rows held out, and those learnt from.
 pub(super) type Split = (Vec<usize>, Vec<usize>);
 
+/// What a head is fitted by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Setting {
+    /// Of an error against the size of the weights.
+    pub cost: f32,
+    /// Size of the n-grams beside the vector's.
+    pub ngram_scale: f32,
+    /// How much of the vectors counts.
+    pub depth: Depth,
+}
+
 /// The best of the settings that were tried.
 pub(super) struct Trial {
-    /// Cost and size of the n-grams.
-    pub setting: (f32, f32),
+    pub setting: Setting,
     pub calibration: Calibration,
     /// Rows that were held out, rising, with their margins by weights that had not seen them.
     pub margins: Margins,
@@ -110,19 +121,15 @@ impl<'a> Lesson<'a> {
     /// The calibration where labels have too few rows to hold any out: names of labels are judged by what the rows teach, and rows
     /// by what the names teach. Each time only half is known, so the probabilities come out too low rather than too high.
     /// `None` if most labels have no name to learn from, or may stand together with others.
-    pub fn calibration_by_names(
-        &self,
-        options: &HeadOptions,
-        (cost, ngram_scale): (f32, f32),
-        most: usize,
-    ) -> Option<Calibration> {
+    pub fn calibration_by_names(&self, options: &HeadOptions, setting: Setting, most: usize) -> Option<Calibration> {
         if self.trainer.kind == LabelKind::Multi || self.names.len() * 2 < self.labels.len() {
             return None;
         }
         let mut margins: Margins = Vec::with_capacity(self.taught.len());
         for (held, kept) in [(self.which, self.names.as_slice()), (&self.names, self.which)] {
-            let features = Measure::of(&self.trainer.sources, kept, most).rows(&self.trainer.sources, ngram_scale);
-            let weights = self.weights(&features, kept, cost, options);
+            let measure = self.trainer.measure(kept, setting.depth, most);
+            let features = measure.rows(&self.trainer.sources, setting.ngram_scale);
+            let weights = self.weights(&features, kept, setting.cost, options);
             margins.extend(held.iter().filter_map(|row| Some((*row, weights.margins(features.rows.get(*row)?)))));
         }
         Some(calibrate(self.trainer.kind, self.labels.len(), &self.with_truth(&margins)))
@@ -152,7 +159,8 @@ impl<'a> Lesson<'a> {
         self.truth.iter().map(weight).collect()
     }
 
-    /// Tries all settings on parts held out and gives back the one under which the right labels are most probable.
+    /// Tries settings on parts held out and gives back the one under which the right labels are most probable: first all costs and
+    /// sizes of n-grams, then the best of them with deep vectors, if there are any.
     pub fn try_settings(
         &self,
         options: &HeadOptions,
@@ -160,26 +168,50 @@ impl<'a> Lesson<'a> {
         most: usize,
         progress: &(dyn Fn(Stage, usize, usize) -> bool + Sync),
     ) -> Result<Trial, TrainingError> {
-        let sources = &self.trainer.sources;
-        let settings: Vec<(f32, f32)> = options
+        let settings: Vec<Setting> = options
             .ngram_scales
             .iter()
             .flat_map(|scale| options.costs.iter().map(move |cost| (*cost, *scale)))
+            .map(|(cost, ngram_scale)| Setting { cost, ngram_scale, depth: Depth::Top })
             .collect();
-        let all = settings.len() * splits.len();
+        let all = (settings.len() + usize::from(self.trainer.is_deep())) * splits.len();
         let done = AtomicUsize::new(0);
+        let told = || progress(Stage::Trying, done.fetch_add(1, Ordering::Relaxed) + 1, all);
+        let top = self.best_of(settings, options, splits, most, &told)?;
+        if !self.trainer.is_deep() {
+            return Ok(top.1);
+        }
+        let deep = Setting { depth: Depth::Deep, ..top.1.setting };
+        let deep = self.best_of(vec![deep], options, splits, most, &told)?;
+        Ok(if deep.0 < top.0 { deep.1 } else { top.1 })
+    }
+
+    /// The best of some settings of one depth, with its loss.
+    fn best_of(
+        &self,
+        settings: Vec<Setting>,
+        options: &HeadOptions,
+        splits: &[Split],
+        most: usize,
+        told: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(f64, Trial), TrainingError> {
+        let none = || TrainingError::Rows("no settings to try".to_owned());
+        let sources = &self.trainer.sources;
+        let depth = settings.first().ok_or_else(none)?.depth;
         let mut of_settings: Vec<Margins> = vec![Vec::new(); settings.len()];
         for (held, kept) in splits {
-            let measure = Measure::of(sources, kept, most);
-            for scale in &options.ngram_scales {
-                let features = measure.rows(sources, *scale);
-                let of_scale = settings.par_iter().zip(&mut of_settings).filter(|((_, of), _)| of == scale);
-                of_scale.try_for_each(|((cost, _), margins)| {
-                    let weights = self.weights(&features, kept, *cost, options);
+            let measure = self.trainer.measure(kept, depth, most);
+            let mut scales: Vec<f32> = settings.iter().map(|setting| setting.ngram_scale).collect();
+            scales.dedup();
+            for scale in scales {
+                let features = measure.rows(sources, scale);
+                let of_scale =
+                    settings.par_iter().zip(&mut of_settings).filter(|(setting, _)| setting.ngram_scale == scale);
+                of_scale.try_for_each(|(setting, margins)| {
+                    let weights = self.weights(&features, kept, setting.cost, options);
                     let judged = held.iter().filter_map(|row| Some((*row, weights.margins(features.rows.get(*row)?))));
                     margins.extend(judged);
-                    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                    if progress(Stage::Trying, done, all) { Ok(()) } else { Err(TrainingError::Interrupted) }
+                    if told() { Ok(()) } else { Err(TrainingError::Interrupted) }
                 })?;
             }
         }
@@ -193,6 +225,6 @@ impl<'a> Lesson<'a> {
                 best = Some((loss, Trial { setting, calibration, margins }));
             }
         }
-        best.map(|(_, trial)| trial).ok_or_else(|| TrainingError::Rows("no settings to try".to_owned()))
+        best.ok_or_else(none)
     }
 }

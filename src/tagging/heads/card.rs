@@ -59,6 +59,9 @@ pub struct HeadCard {
     pub cost: f32,
     /// Size of the n-grams beside the vector's.
     pub ngram_scale: f32,
+    /// True if it looks at deep vectors: states of layers below the last one too.
+    #[serde(default)]
+    pub deep: bool,
     /// True if rows of rare labels weighed more.
     pub balanced: bool,
     /// True if every row that it was trained on had a label: then the most probable label is given where none reaches its
