@@ -6,7 +6,7 @@
 
 use nalgebra::DMatrix;
 
-use super::discriminant::{DiscriminantError, Example, Fold, Linear, Whitening, class_means, folds};
+use super::discriminant::{DiscriminantError, Example, Fold, Linear, SHRINKAGE, Whitening, class_means, folds};
 
 /// One detector: `sigmoid(slope * margin + intercept)`.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ impl Detectors {
 fn fit_rows(examples: &[Example<'_>], signals: usize) -> Result<Vec<Linear>, DiscriminantError> {
     let dimension = examples.first().map_or(0, |example| example.vector.len());
     let means = class_means(examples, signals + 1, dimension)?;
-    let whitening = Whitening::fit(examples, &means)?;
+    let whitening = Whitening::fit(examples, &means, SHRINKAGE)?;
     (0..signals)
         .map(|signal| {
             let sides: Vec<Example<'_>> = examples

@@ -9,21 +9,21 @@
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 
 /// Weight of the sphere against the measured covariance, 0 to 1. More examples a class would want less.
-const SHRINKAGE: f64 = 0.5;
+pub(super) const SHRINKAGE: f64 = 0.5;
 
 /// Parts of the cross-validation that fits the temperature.
 const FOLDS: usize = 5;
 
 /// One example: a unit vector and the class it stands for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Example<'a> {
+pub(crate) struct Example<'a> {
     pub vector: &'a [f32],
     pub class: usize,
 }
 
 /// Why no model can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DiscriminantError {
+pub(crate) enum DiscriminantError {
     #[error("at least two classes are needed, there are {0}")]
     TooFewClasses(usize),
     #[error("class {0} has no examples")]
@@ -39,7 +39,7 @@ pub(super) struct Whitening {
 
 impl Whitening {
     /// Measures the covariance of examples around the mean (a column of `means`) of their own class.
-    pub fn fit(examples: &[Example<'_>], means: &DMatrix<f64>) -> Result<Self, DiscriminantError> {
+    pub fn fit(examples: &[Example<'_>], means: &DMatrix<f64>, shrinkage: f64) -> Result<Self, DiscriminantError> {
         let dimension = means.nrows();
         let mut centred = DMatrix::<f64>::zeros(dimension, examples.len());
         for (mut column, example) in centred.column_iter_mut().zip(examples) {
@@ -53,10 +53,10 @@ impl Whitening {
         let freedom = examples.len().saturating_sub(means.ncols()).max(1) as f64;
         let mut covariance = (&centred * centred.transpose()) / freedom;
         let sphere = (covariance.trace() / dimension as f64).max(1e-9);
-        covariance.scale_mut(1.0 - SHRINKAGE);
+        covariance.scale_mut(1.0 - shrinkage);
         for diagonal in 0..dimension {
             if let Some(value) = covariance.get_mut((diagonal, diagonal)) {
-                *value += SHRINKAGE * sphere;
+                *value += shrinkage * sphere;
             }
         }
         Cholesky::new(covariance).map(|factor| Self { factor }).ok_or(DiscriminantError::BadVectors)
@@ -105,16 +105,22 @@ pub(super) fn class_means(
 
 /// A linear classifier: one row of weights and a bias a class.
 #[derive(Debug, Clone)]
-pub(super) struct Linear {
+pub(crate) struct Linear {
     /// `[class][dimension]`
-    weights: Vec<Vec<f32>>,
-    biases: Vec<f32>,
+    pub weights: Vec<Vec<f32>>,
+    pub biases: Vec<f32>,
 }
 
 impl Linear {
-    fn fit(examples: &[Example<'_>], classes: usize, dimension: usize) -> Result<Self, DiscriminantError> {
+    /// The discriminant of examples of the classes `0..classes`, under this weight of the sphere against the measured covariance.
+    pub fn fit(
+        examples: &[Example<'_>],
+        classes: usize,
+        dimension: usize,
+        shrinkage: f64,
+    ) -> Result<Self, DiscriminantError> {
         let means = class_means(examples, classes, dimension)?;
-        Ok(Whitening::fit(examples, &means)?.separate(means))
+        Ok(Whitening::fit(examples, &means, shrinkage)?.separate(means))
     }
 
     pub fn logits(&self, vector: &[f32]) -> Vec<f32> {
@@ -150,7 +156,7 @@ impl Discriminant {
         if dimension == 0 || !examples.iter().all(|example| sound(example.vector)) {
             return Err(DiscriminantError::BadVectors);
         }
-        let linear = Linear::fit(examples, classes, dimension)?;
+        let linear = Linear::fit(examples, classes, dimension, SHRINKAGE)?;
         let (temperature, held_out) = calibrate(examples, classes, dimension)?;
         Ok(Self { linear, temperature, held_out })
     }
@@ -203,7 +209,7 @@ pub(super) fn folds<'a>(examples: &[Example<'a>], classes: usize) -> Vec<Fold<'a
 fn calibrate(examples: &[Example<'_>], classes: usize, dimension: usize) -> Result<(f32, HeldOut), DiscriminantError> {
     let mut judged: Vec<(Vec<f32>, usize)> = Vec::with_capacity(examples.len());
     for Fold { kept, held } in folds(examples, classes) {
-        let linear = Linear::fit(&kept, classes, dimension)?;
+        let linear = Linear::fit(&kept, classes, dimension, SHRINKAGE)?;
         judged.extend(held.into_iter().map(|example| (linear.logits(example.vector), example.class)));
     }
     if judged.is_empty() {

@@ -22,6 +22,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 pub(crate) use detectors::logistic_curve;
+pub(crate) use discriminant::{Example, Linear};
 pub use engine::{EncoderIdentity, EngineError, SentimentAt, TaggingEngine, TaggingOptions};
 pub use examples::{ExampleVectors, ExamplesError};
 pub use judge::JudgeError;

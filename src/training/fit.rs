@@ -19,6 +19,9 @@ const MOST_WEIGHTS: usize = 8_000_000;
 /// N-grams that a head knows, at most.
 const MOST_NGRAMS: usize = 1 << 18;
 
+/// Weight of prototypes where hardly any rows are.
+const FEW_ROWS_PROTOTYPES: f32 = 2.0;
+
 /// How a head is made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeadOptions {
@@ -28,6 +31,8 @@ pub struct HeadOptions {
     pub costs: Vec<f32>,
     /// Sizes of the n-grams beside the vector's that are tried.
     pub ngram_scales: Vec<f32>,
+    /// Weights of the labels' prototypes that are tried, for single labels: 0 is none, 1 is as much as the borders between labels.
+    pub prototypes: Vec<f32>,
     /// True to let rows of rare labels weigh more, so that all labels together weigh the same.
     pub balanced: bool,
     /// Parts of the cross-validation; fewer than 2 for none.
@@ -48,6 +53,7 @@ impl Default for HeadOptions {
             ngrams: NgramSpec::default(),
             costs: vec![0.1, 0.3, 1.0, 3.0],
             ngram_scales: vec![0.5, 1.0],
+            prototypes: vec![0.0, 0.5, 1.0, 2.0],
             balanced: false,
             folds: 5,
             held_out: Vec::new(),
@@ -85,7 +91,7 @@ pub struct HeadTrainer<'a> {
     /// The rows', then the names'.
     pub(super) sources: Vec<Source>,
     /// Length of the vectors that texts are compared by; those of the sources may go deeper.
-    top: usize,
+    pub(super) top: usize,
     ngrams: NgramSpec,
 }
 
@@ -146,14 +152,19 @@ impl<'a> HeadTrainer<'a> {
             0 => None,
             _ => Some(lesson.try_settings(options, &splits, most, progress)?),
         };
-        let setting = trial.as_ref().map_or_else(|| few_rows_setting(options), |trial| trial.setting);
-        let Setting { cost, ngram_scale, depth } = setting;
+        let setting = trial.as_ref().map_or_else(|| few_rows_setting(options, self.kind), |trial| trial.setting);
+        let Setting { cost, ngram_scale, depth, prototypes } = setting;
         if !progress(Stage::Fitting, 0, 1) {
             return Err(TrainingError::Interrupted);
         }
         let measure = self.measure(&lesson.taught, depth, most);
         let features = measure.rows(&self.sources, ngram_scale);
-        let weights = lesson.weights(&features, &lesson.taught, cost, options);
+        let mut weights = lesson.weights(&features, &lesson.taught, cost, options);
+        if prototypes > 0.0 {
+            let fitted = lesson.prototypes(&features, &lesson.taught)?;
+            let share = prototypes * fitted.ratio(&weights, &features, &lesson.taught);
+            fitted.add_to(&mut weights, share);
+        }
         let calibration = match &trial {
             Some(trial) => trial.calibration.clone(),
             None => lesson
@@ -172,6 +183,7 @@ impl<'a> HeadTrainer<'a> {
             features: measure.hashes.len(),
             cost,
             ngram_scale,
+            prototypes,
             deep: depth == Depth::Deep,
             balanced: options.balanced,
             never_empty: self.kind == LabelKind::Multi && which.iter().all(|row| !self.labels_of(*row).is_empty()),
@@ -293,10 +305,14 @@ impl From<LabelKind> for Task {
 }
 
 /// Where hardly any rows are: nothing can be tried, and words of few rows say less than their meaning.
-fn few_rows_setting(options: &HeadOptions) -> Setting {
+fn few_rows_setting(options: &HeadOptions, kind: LabelKind) -> Setting {
     let middle = options.costs.iter().copied().min_by(|one, other| one.ln().abs().total_cmp(&other.ln().abs()));
     let least = options.ngram_scales.iter().copied().min_by(f32::total_cmp);
-    Setting { cost: middle.unwrap_or(1.0), ngram_scale: least.unwrap_or(0.5), depth: Depth::Top }
+    let prototypes = match kind {
+        LabelKind::Single => FEW_ROWS_PROTOTYPES,
+        LabelKind::Multi => 0.0,
+    };
+    Setting { cost: middle.unwrap_or(1.0), ngram_scale: least.unwrap_or(0.5), depth: Depth::Top, prototypes }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::calibration::{HeldOut, calibrate, log_loss};
 use super::features::FeatureRows;
 use super::fit::{HeadOptions, HeadTrainer, Stage};
+use super::prototypes::Prototypes;
 use super::solver::{Wanted, Weights};
 use super::{TrainingError, folds};
 use crate::inference::Depth;
@@ -40,6 +41,8 @@ pub(super) struct Setting {
     pub ngram_scale: f32,
     /// How much of the vectors counts.
     pub depth: Depth,
+    /// Weight of the labels' prototypes.
+    pub prototypes: f32,
 }
 
 /// The best of the settings that were tried.
@@ -130,13 +133,23 @@ impl<'a> Lesson<'a> {
             let measure = self.trainer.measure(kept, setting.depth, most);
             let features = measure.rows(&self.trainer.sources, setting.ngram_scale);
             let weights = self.weights(&features, kept, setting.cost, options);
-            margins.extend(held.iter().filter_map(|row| Some((*row, weights.margins(features.rows.get(*row)?)))));
+            let prototypes = self.prototypes(&features, kept).ok()?;
+            let share = setting.prototypes * prototypes.ratio(&weights, &features, kept);
+            margins.extend(held.iter().filter_map(|row| {
+                let features = features.rows.get(*row)?;
+                Some((*row, prototypes.beside(weights.margins(features), features, share)))
+            }));
         }
         Some(calibrate(self.trainer.kind, self.labels.len(), &self.with_truth(&margins)))
     }
 
     fn with_truth<'m>(&'m self, margins: &'m Margins) -> Vec<HeldOut<'m>> {
         margins.iter().filter_map(|(row, margins)| Some(HeldOut { margins, truth: self.truth.get(*row)? })).collect()
+    }
+
+    /// Prototypes of the labels that these rows have.
+    pub fn prototypes(&self, features: &FeatureRows, which: &[usize]) -> Result<Prototypes, TrainingError> {
+        Prototypes::fit(features, which, &self.truth, self.labels.len(), self.trainer.top)
     }
 
     /// Cost of an error on each row of the trainer.
@@ -172,7 +185,7 @@ impl<'a> Lesson<'a> {
             .ngram_scales
             .iter()
             .flat_map(|scale| options.costs.iter().map(move |cost| (*cost, *scale)))
-            .map(|(cost, ngram_scale)| Setting { cost, ngram_scale, depth: Depth::Top })
+            .map(|(cost, ngram_scale)| Setting { cost, ngram_scale, depth: Depth::Top, prototypes: 0.0 })
             .collect();
         let all = (settings.len() + usize::from(self.trainer.is_deep())) * splits.len();
         let done = AtomicUsize::new(0);
@@ -198,9 +211,18 @@ impl<'a> Lesson<'a> {
         let none = || TrainingError::Rows("no settings to try".to_owned());
         let sources = &self.trainer.sources;
         let depth = settings.first().ok_or_else(none)?.depth;
-        let mut of_settings: Vec<Margins> = vec![Vec::new(); settings.len()];
+        let shares: &[f32] = match self.trainer.kind {
+            LabelKind::Single => &options.prototypes,
+            LabelKind::Multi => &[0.0],
+        };
+        // For each setting, the margins under each weight of the prototypes.
+        let mut of_settings: Vec<Vec<Margins>> = vec![vec![Vec::new(); shares.len()]; settings.len()];
         for (held, kept) in splits {
             let measure = self.trainer.measure(kept, depth, most);
+            let prototypes = match shares.iter().any(|share| *share > 0.0) {
+                true => Some(self.prototypes(&measure.rows(sources, 1.0), kept)?),
+                false => None,
+            };
             let mut scales: Vec<f32> = settings.iter().map(|setting| setting.ngram_scale).collect();
             scales.dedup();
             for scale in scales {
@@ -209,14 +231,30 @@ impl<'a> Lesson<'a> {
                     settings.par_iter().zip(&mut of_settings).filter(|(setting, _)| setting.ngram_scale == scale);
                 of_scale.try_for_each(|(setting, margins)| {
                     let weights = self.weights(&features, kept, setting.cost, options);
-                    let judged = held.iter().filter_map(|row| Some((*row, weights.margins(features.rows.get(*row)?))));
-                    margins.extend(judged);
+                    let ratio = prototypes.as_ref().map_or(0.0, |one| one.ratio(&weights, &features, kept));
+                    for row in held {
+                        let Some(features) = features.rows.get(*row) else { continue };
+                        let borders = weights.margins(features);
+                        for (share, margins) in shares.iter().zip(margins.iter_mut()) {
+                            let of_row = match &prototypes {
+                                Some(prototypes) => prototypes.beside(borders.clone(), features, share * ratio),
+                                None => borders.clone(),
+                            };
+                            margins.push((*row, of_row));
+                        }
+                    }
                     if told() { Ok(()) } else { Err(TrainingError::Interrupted) }
                 })?;
             }
         }
         let mut best: Option<(f64, Trial)> = None;
-        for (setting, mut margins) in settings.into_iter().zip(of_settings) {
+        let tried = settings.into_iter().zip(of_settings).flat_map(|(setting, of_shares)| {
+            shares
+                .iter()
+                .zip(of_shares)
+                .map(move |(share, margins)| (Setting { prototypes: *share, ..setting }, margins))
+        });
+        for (setting, mut margins) in tried {
             margins.sort_by_key(|(row, _)| *row);
             let held_out = self.with_truth(&margins);
             let calibration = calibrate(self.trainer.kind, self.labels.len(), &held_out);

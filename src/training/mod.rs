@@ -13,6 +13,7 @@ mod fit;
 mod folds;
 mod labelled;
 mod lesson;
+mod prototypes;
 mod solver;
 
 pub use aspects::{AspectRow, Mention, read_aspects};

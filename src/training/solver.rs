@@ -105,6 +105,19 @@ impl Weights {
         margins
     }
 
+    /// Adds this much of other weights of the first dense numbers.
+    pub fn add_linear(&mut self, share: f32, of_labels: &[Vec<f32>], biases: &[f32]) {
+        let width = self.width;
+        for (label, (weights, bias)) in of_labels.iter().zip(biases).enumerate() {
+            for (to, weight) in self.dense.iter_mut().skip(label).step_by(width).zip(weights) {
+                *to += share * weight;
+            }
+            if let Some(to) = self.bias.get_mut(label) {
+                *to += share * bias;
+            }
+        }
+    }
+
     /// Weights of the dense part without the padding: `[dimension][labels]`.
     pub fn dense(&self) -> impl Iterator<Item = f32> + '_ {
         self.unpadded(&self.dense)

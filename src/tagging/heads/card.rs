@@ -59,6 +59,9 @@ pub struct HeadCard {
     pub cost: f32,
     /// Size of the n-grams beside the vector's.
     pub ngram_scale: f32,
+    /// Weight of the labels' prototypes beside what the borders between labels say; 0 for none.
+    #[serde(default)]
+    pub prototypes: f32,
     /// True if it looks at deep vectors: states of layers below the last one too.
     #[serde(default)]
     pub deep: bool,
