@@ -51,8 +51,8 @@ pub enum Role {
 pub enum Depth {
     /// The last layer's, pooled: what texts are compared by.
     Top,
-    /// That, and behind it unit vectors of the mean states of layers below, of the last layer's first token and of its largest
-    /// states: what a head with many rows learns more from.
+    /// That, and behind it unit vectors of the last layer's largest states, of its first token, and of the mean states of layers
+    /// below: what a head with many rows learns more from.
     Deep,
 }
 
@@ -398,7 +398,7 @@ impl Pool {
     /// A deep vector, with `vector` in front.
     fn deep(&self, vector: &[f32], first: &[f32], hidden: usize) -> Vec<f32> {
         let below = self.sum.get(..self.sum.len().saturating_sub(hidden)).unwrap_or_default();
-        let parts = std::iter::once(vector).chain(below.chunks_exact(hidden.max(1))).chain([first, &self.largest]);
+        let parts = [vector, &self.largest, first].into_iter().chain(below.chunks_exact(hidden.max(1)));
         parts.flat_map(unit).collect()
     }
 }

@@ -8,7 +8,6 @@ use super::evaluation::{Evaluation, EvaluationOptions, Judged, Task, TrueLabel};
 use super::features::{Measure, Source};
 use super::lesson::{Lesson, Setting, Trial};
 use super::{LabelledRow, TrainingError};
-use crate::inference::Depth;
 use crate::tagging::heads::{Head, HeadCard, HeadParts, HeldOutFigures, LabelKind, NgramCounts, NgramSpec};
 use crate::tagging::{EncoderIdentity, ExampleVectors};
 use crate::text::prepare;
@@ -153,11 +152,11 @@ impl<'a> HeadTrainer<'a> {
             _ => Some(lesson.try_settings(options, &splits, most, progress)?),
         };
         let setting = trial.as_ref().map_or_else(|| few_rows_setting(options, self.kind), |trial| trial.setting);
-        let Setting { cost, ngram_scale, depth, prototypes } = setting;
+        let Setting { cost, ngram_scale, vector_parts, prototypes } = setting;
         if !progress(Stage::Fitting, 0, 1) {
             return Err(TrainingError::Interrupted);
         }
-        let measure = self.measure(&lesson.taught, depth, most);
+        let measure = self.measure(&lesson.taught, vector_parts, most);
         let features = measure.rows(&self.sources, ngram_scale);
         let mut weights = lesson.weights(&features, &lesson.taught, cost, options);
         if prototypes > 0.0 {
@@ -184,7 +183,7 @@ impl<'a> HeadTrainer<'a> {
             cost,
             ngram_scale,
             prototypes,
-            deep: depth == Depth::Deep,
+            vector_parts,
             balanced: options.balanced,
             never_empty: self.kind == LabelKind::Multi && which.iter().all(|row| !self.labels_of(*row).is_empty()),
             held_out: None,
@@ -269,17 +268,13 @@ impl<'a> HeadTrainer<'a> {
     }
 
     /// How some of the rows become numbers.
-    pub(super) fn measure(&self, which: &[usize], depth: Depth, most: usize) -> Measure {
-        let used = match depth {
-            Depth::Top => self.top,
-            Depth::Deep => usize::MAX,
-        };
-        Measure::of(&self.sources, which, used, self.top, most)
+    pub(super) fn measure(&self, which: &[usize], vector_parts: usize, most: usize) -> Measure {
+        Measure::of(&self.sources, which, vector_parts * self.top, self.top, most)
     }
 
-    /// True if vectors go deeper than those that texts are compared by.
-    pub(super) fn is_deep(&self) -> bool {
-        self.sources.first().is_some_and(|source| source.vector.len() > self.top)
+    /// Parts that the vectors have.
+    pub(super) fn vector_parts(&self) -> usize {
+        self.sources.first().map_or(0, |source| source.vector.len() / self.top.max(1))
     }
 
     fn data_hash(&self, which: &[usize]) -> String {
@@ -312,7 +307,7 @@ fn few_rows_setting(options: &HeadOptions, kind: LabelKind) -> Setting {
         LabelKind::Single => FEW_ROWS_PROTOTYPES,
         LabelKind::Multi => 0.0,
     };
-    Setting { cost: middle.unwrap_or(1.0), ngram_scale: least.unwrap_or(0.5), depth: Depth::Top, prototypes }
+    Setting { cost: middle.unwrap_or(1.0), ngram_scale: least.unwrap_or(0.5), vector_parts: 1, prototypes }
 }
 
 #[cfg(test)]
@@ -389,7 +384,7 @@ mod tests {
         let options = HeadOptions { costs: vec![1.0], ngram_scales: vec![0.7], ..HeadOptions::default() };
         let fitted = trainer.fit(&all, &options, &encoder(), &|_, _, _| true).unwrap();
         let lesson = Lesson::new(&trainer, &all, true).unwrap();
-        let features = trainer.measure(&all, Depth::Top, MOST_NGRAMS).rows(&trainer.sources, 0.7);
+        let features = trainer.measure(&all, 1, MOST_NGRAMS).rows(&trainer.sources, 0.7);
         let weights = lesson.weights(&features, &all, 1.0, &options);
         for (row, judged) in all.iter().zip(trainer.judge(&fitted.head, &all)) {
             let expected = fitted.head.calibrated(weights.margins(&features.rows[*row]));

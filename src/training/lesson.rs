@@ -10,7 +10,6 @@ use super::fit::{HeadOptions, HeadTrainer, Stage};
 use super::prototypes::Prototypes;
 use super::solver::{Wanted, Weights};
 use super::{TrainingError, folds};
-use crate::inference::Depth;
 use crate::tagging::heads::{Calibration, LabelKind};
 
 /// What is to be learnt: some rows, with indices of labels.
@@ -26,6 +25,9 @@ pub(super) struct Lesson<'a> {
     truth: Vec<Vec<usize>>,
 }
 
+/// Parts of deep vectors that prototypes look at, if the rest of the head does.
+const PROTOTYPE_PARTS: usize = 2;
+
 /// Rows with their margins.
 pub(super) type Margins = Vec<(usize, Vec<f32>)>;
 
@@ -39,8 +41,8 @@ pub(super) struct Setting {
     pub cost: f32,
     /// Size of the n-grams beside the vector's.
     pub ngram_scale: f32,
-    /// How much of the vectors counts.
-    pub depth: Depth,
+    /// How many parts of deep vectors count, from the first on: 1 is the vector that texts are compared by.
+    pub vector_parts: usize,
     /// Weight of the labels' prototypes.
     pub prototypes: f32,
 }
@@ -130,7 +132,7 @@ impl<'a> Lesson<'a> {
         }
         let mut margins: Margins = Vec::with_capacity(self.taught.len());
         for (held, kept) in [(self.which, self.names.as_slice()), (&self.names, self.which)] {
-            let measure = self.trainer.measure(kept, setting.depth, most);
+            let measure = self.trainer.measure(kept, setting.vector_parts, most);
             let features = measure.rows(&self.trainer.sources, setting.ngram_scale);
             let weights = self.weights(&features, kept, setting.cost, options);
             let prototypes = self.prototypes(&features, kept).ok()?;
@@ -149,7 +151,7 @@ impl<'a> Lesson<'a> {
 
     /// Prototypes of the labels that these rows have.
     pub fn prototypes(&self, features: &FeatureRows, which: &[usize]) -> Result<Prototypes, TrainingError> {
-        Prototypes::fit(features, which, &self.truth, self.labels.len(), self.trainer.top)
+        Prototypes::fit(features, which, &self.truth, self.labels.len(), PROTOTYPE_PARTS * self.trainer.top)
     }
 
     /// Cost of an error on each row of the trainer.
@@ -173,7 +175,7 @@ impl<'a> Lesson<'a> {
     }
 
     /// Tries settings on parts held out and gives back the one under which the right labels are most probable: first all costs and
-    /// sizes of n-grams, then the best of them with deep vectors, if there are any.
+    /// sizes of n-grams, then the best of them with more of deep vectors, if there are any.
     pub fn try_settings(
         &self,
         options: &HeadOptions,
@@ -185,21 +187,26 @@ impl<'a> Lesson<'a> {
             .ngram_scales
             .iter()
             .flat_map(|scale| options.costs.iter().map(move |cost| (*cost, *scale)))
-            .map(|(cost, ngram_scale)| Setting { cost, ngram_scale, depth: Depth::Top, prototypes: 0.0 })
+            .map(|(cost, ngram_scale)| Setting { cost, ngram_scale, vector_parts: 1, prototypes: 0.0 })
             .collect();
-        let all = (settings.len() + usize::from(self.trainer.is_deep())) * splits.len();
+        let mut deeper = vec![PROTOTYPE_PARTS, self.trainer.vector_parts()];
+        deeper.dedup();
+        deeper.retain(|parts| *parts > 1 && *parts <= self.trainer.vector_parts());
+        let all = (settings.len() + deeper.len()) * splits.len();
         let done = AtomicUsize::new(0);
         let told = || progress(Stage::Trying, done.fetch_add(1, Ordering::Relaxed) + 1, all);
-        let top = self.best_of(settings, options, splits, most, &told)?;
-        if !self.trainer.is_deep() {
-            return Ok(top.1);
+        let mut best = self.best_of(settings, options, splits, most, &told)?;
+        for vector_parts in deeper {
+            let setting = Setting { vector_parts, ..best.1.setting };
+            let deeper = self.best_of(vec![setting], options, splits, most, &told)?;
+            if deeper.0 < best.0 {
+                best = deeper;
+            }
         }
-        let deep = Setting { depth: Depth::Deep, ..top.1.setting };
-        let deep = self.best_of(vec![deep], options, splits, most, &told)?;
-        Ok(if deep.0 < top.0 { deep.1 } else { top.1 })
+        Ok(best.1)
     }
 
-    /// The best of some settings of one depth, with its loss.
+    /// The best of some settings that look at as many parts of vectors, with its loss.
     fn best_of(
         &self,
         settings: Vec<Setting>,
@@ -210,7 +217,7 @@ impl<'a> Lesson<'a> {
     ) -> Result<(f64, Trial), TrainingError> {
         let none = || TrainingError::Rows("no settings to try".to_owned());
         let sources = &self.trainer.sources;
-        let depth = settings.first().ok_or_else(none)?.depth;
+        let vector_parts = settings.first().ok_or_else(none)?.vector_parts;
         let shares: &[f32] = match self.trainer.kind {
             LabelKind::Single => &options.prototypes,
             LabelKind::Multi => &[0.0],
@@ -218,7 +225,7 @@ impl<'a> Lesson<'a> {
         // For each setting, the margins under each weight of the prototypes.
         let mut of_settings: Vec<Vec<Margins>> = vec![vec![Vec::new(); shares.len()]; settings.len()];
         for (held, kept) in splits {
-            let measure = self.trainer.measure(kept, depth, most);
+            let measure = self.trainer.measure(kept, vector_parts, most);
             let prototypes = match shares.iter().any(|share| *share > 0.0) {
                 true => Some(self.prototypes(&measure.rows(sources, 1.0), kept)?),
                 false => None,

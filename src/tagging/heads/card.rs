@@ -33,6 +33,10 @@ pub struct HeldOutFigures {
     pub ece: f64,
 }
 
+fn one() -> usize {
+    1
+}
+
 /// Where a head comes from and what it can do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,9 +66,10 @@ pub struct HeadCard {
     /// Weight of the labels' prototypes beside what the borders between labels say; 0 for none.
     #[serde(default)]
     pub prototypes: f32,
-    /// True if it looks at deep vectors: states of layers below the last one too.
-    #[serde(default)]
-    pub deep: bool,
+    /// Parts of deep vectors that it looks at: with 1, the vector that texts are compared by; with more, states of layers below the
+    /// last one too.
+    #[serde(default = "one")]
+    pub vector_parts: usize,
     /// True if rows of rare labels weighed more.
     pub balanced: bool,
     /// True if every row that it was trained on had a label: then the most probable label is given where none reaches its
