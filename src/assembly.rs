@@ -12,11 +12,15 @@ use crate::cases::edge::{EdgeOptions, EdgeStore};
 use crate::config::Config;
 use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Pooling};
 use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
+use crate::tagging::heads::{HeadError, HeadSet};
 use crate::tagging::{EncoderIdentity, EngineError, ExampleVectors, ExamplesError, TaggingEngine, TaggingOptions};
 use crate::taxonomy::{Taxonomy, TaxonomyError};
 
 /// Vectors of the default taxonomy's examples, beside the model that made them.
 pub const SHIPPED_EXAMPLES: &str = "examples.safetensors";
+
+/// Folder of the heads that come with a model, beside it.
+pub const SHIPPED_HEADS: &str = "heads";
 
 /// The tokeniser's file in a model's folder.
 const TOKENIZER: &str = "tokenizer.json";
@@ -50,6 +54,9 @@ pub enum AssemblyError {
     /// Kept vectors can't be read.
     #[error(transparent)]
     Examples(#[from] ExamplesError),
+    /// A head can't be read or tells nothing that is asked.
+    #[error(transparent)]
+    Heads(#[from] HeadError),
     /// The tagger can't be made.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -77,6 +84,8 @@ pub struct LoadedEncoder {
     shipped: PathBuf,
     /// Vectors computed here.
     kept: PathBuf,
+    /// Heads that come with the model, if there are any.
+    heads: PathBuf,
 }
 
 impl LoadedEncoder {
@@ -111,6 +120,7 @@ pub fn load_encoder(config: &Config) -> Result<LoadedEncoder, AssemblyError> {
     );
     Ok(LoadedEncoder {
         shipped: model.dir.join(SHIPPED_EXAMPLES),
+        heads: model.dir.join(SHIPPED_HEADS),
         kept: config.tagging.examples_dir.join(format!("{}-{}.safetensors", identity.id, short(&identity.sha256))),
         encoder,
         identity,
@@ -223,6 +233,7 @@ pub fn tagger(config: &Config, progress: &mut dyn Progress) -> Result<TaggingEng
     let taxonomy = Arc::new(load_taxonomy(config.taxonomy.path.as_deref())?);
     let loaded = load_encoder(config)?;
     let pool = start_pool(config)?;
+    let heads = heads(config, &loaded, &taxonomy)?;
     let vectors = example_vectors(&loaded, &taxonomy, &pool, progress)?;
     let options = TaggingOptions {
         topic_threshold: config.tagging.topic_threshold,
@@ -230,7 +241,26 @@ pub fn tagger(config: &Config, progress: &mut dyn Progress) -> Result<TaggingEng
         max_text_chars: config.limits.max_text_chars,
         ..TaggingOptions::default()
     };
-    Ok(TaggingEngine::new(loaded.encoder, loaded.identity, taxonomy, &vectors, pool, options)?)
+    Ok(TaggingEngine::new(loaded.encoder, loaded.identity, taxonomy, &vectors, &heads, pool, options)?)
+}
+
+/// The heads that serve: those that come with the encoder, and the user's own instead of them where they have the same name.
+///
+/// # Errors
+/// [`AssemblyError::Heads`].
+pub fn heads(config: &Config, loaded: &LoadedEncoder, taxonomy: &Taxonomy) -> Result<HeadSet, AssemblyError> {
+    let heads = HeadSet::load(&loaded.heads, config.tagging.heads_dir.as_deref(), &loaded.identity, taxonomy)?;
+    for serving in heads.heads() {
+        tracing::info!(
+            name = serving.name,
+            sha256 = short(&serving.sha256),
+            labels = serving.head.card().labels.len(),
+            rows = serving.head.card().rows,
+            own = serving.own,
+            "head loaded"
+        );
+    }
+    Ok(heads)
 }
 
 /// The embedded case store as configured, for vectors of this tagger.

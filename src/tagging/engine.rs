@@ -8,6 +8,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::document::{Document, Voice};
 use super::examples::ExampleVectors;
+use super::heads::HeadSet;
 use super::judge::{Judge, JudgeError, example_texts};
 use super::reading::{Reading, rule_hits};
 use super::routing::route;
@@ -109,7 +110,7 @@ impl TaggingEngine {
         Ok(example_texts(taxonomy)?)
     }
 
-    /// Makes the models from the vectors of the examples; see [`TaggingEngine::complete_vectors`].
+    /// Makes the models from the vectors of the examples (see [`TaggingEngine::complete_vectors`]) and puts the heads beside them.
     ///
     /// # Errors
     /// [`EngineError::Judge`] if the vectors are not complete or the taxonomy has too few topics.
@@ -118,10 +119,11 @@ impl TaggingEngine {
         identity: EncoderIdentity,
         taxonomy: Arc<Taxonomy>,
         vectors: &ExampleVectors,
+        heads: &HeadSet,
         pool: Arc<ComputePool>,
         options: TaggingOptions,
     ) -> Result<Self, EngineError> {
-        let judge = Judge::new(taxonomy, vectors)?;
+        let judge = Judge::new(taxonomy, vectors, heads)?;
         let [topics, sentiment] = judge.held_out();
         tracing::info!(
             topic_accuracy = topics.accuracy,
@@ -136,6 +138,7 @@ impl TaggingEngine {
             encoder_id: identity.id,
             encoder_sha256: identity.sha256,
             prototypes_version: judge.version().to_owned(),
+            heads: judge.heads().to_vec(),
         };
         Ok(Self { pool, walk: Arc::new(Walk { encoder, judge, options, provenance }) })
     }
@@ -274,7 +277,11 @@ impl Walk {
         let topics = if has_words { said(speaker) } else { Vec::new() };
         let signals = signals_of(&self.judge, &reading, &hits, &topics);
         let topics = without_facts(topics, &signals);
-        let (team, team_unclear) = route(&self.judge.taxonomy, feedback, &topics);
+        let by_head = || match (document.voices.first(), encodings.first()) {
+            (Some(voice), Some(encoding)) if has_words => self.judge.teams(&encoding.vector, &voice.text),
+            _ => Vec::new(),
+        };
+        let (team, team_unclear) = route(&self.judge.taxonomy, feedback, &topics, by_head);
         let language = document.language();
         let truncated = encodings.iter().any(|encoding| encoding.truncated);
         let tokens = encodings.iter().map(|encoding| encoding.tokens as u32).sum();

@@ -10,6 +10,7 @@ mod engine;
 mod examples;
 pub mod heads;
 mod judge;
+mod opinions;
 mod reading;
 mod routing;
 mod sentiment;
@@ -25,6 +26,8 @@ pub(crate) use detectors::logistic_curve;
 pub use engine::{EncoderIdentity, EngineError, TaggingEngine, TaggingOptions};
 pub use examples::{ExampleVectors, ExamplesError};
 pub use judge::JudgeError;
+pub(crate) use judge::weight_beside_examples;
+pub(crate) use sentiment::labelled_examples as sentiment_examples;
 
 use crate::feedback::Feedback;
 use crate::tags::{Provenance, Tags};

@@ -12,6 +12,7 @@ mod fit;
 mod folds;
 mod labelled;
 mod lesson;
+pub mod shipped;
 mod solver;
 
 pub use error::TrainingError;
