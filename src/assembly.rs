@@ -3,6 +3,8 @@
 //! Enters: a [`Config`]. Leaves: a [`TaggingEngine`] and a [`CaseStore`](crate::cases::CaseStore) ready to be used. Never here:
 //! anything that decides or computes.
 
+mod heads;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,9 +14,12 @@ use crate::cases::edge::{EdgeOptions, EdgeStore};
 use crate::config::Config;
 use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Pooling};
 use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
-use crate::tagging::heads::{HeadError, HeadSet};
+use crate::tagging::heads::HeadError;
 use crate::tagging::{EncoderIdentity, EngineError, ExampleVectors, ExamplesError, TaggingEngine, TaggingOptions};
 use crate::taxonomy::{Taxonomy, TaxonomyError};
+use crate::training::TrainingError;
+use heads::add_topics_of_examples;
+pub use heads::heads;
 
 /// Vectors of the default taxonomy's examples, beside the model that made them.
 pub const SHIPPED_EXAMPLES: &str = "examples.safetensors";
@@ -57,6 +62,9 @@ pub enum AssemblyError {
     /// A head can't be read or tells nothing that is asked.
     #[error(transparent)]
     Heads(#[from] HeadError),
+    /// No head can be made from the taxonomy's examples.
+    #[error(transparent)]
+    Training(#[from] TrainingError),
     /// The tagger can't be made.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -233,8 +241,9 @@ pub fn tagger(config: &Config, progress: &mut dyn Progress) -> Result<TaggingEng
     let taxonomy = Arc::new(load_taxonomy(config.taxonomy.path.as_deref())?);
     let loaded = load_encoder(config)?;
     let pool = start_pool(config)?;
-    let heads = heads(config, &loaded, &taxonomy)?;
-    let vectors = example_vectors(&loaded, &taxonomy, &pool, progress)?;
+    let mut heads = heads(config, &loaded, &taxonomy)?;
+    let mut vectors = example_vectors(&loaded, &taxonomy, &pool, progress)?;
+    add_topics_of_examples(&mut heads, config, &loaded, &taxonomy, &mut vectors, &pool)?;
     let options = TaggingOptions {
         topic_threshold: config.tagging.topic_threshold,
         max_topics: config.tagging.max_topics,
@@ -242,25 +251,6 @@ pub fn tagger(config: &Config, progress: &mut dyn Progress) -> Result<TaggingEng
         ..TaggingOptions::default()
     };
     Ok(TaggingEngine::new(loaded.encoder, loaded.identity, taxonomy, &vectors, &heads, pool, options)?)
-}
-
-/// The heads that serve: those that come with the encoder, and the user's own instead of them where they have the same name.
-///
-/// # Errors
-/// [`AssemblyError::Heads`].
-pub fn heads(config: &Config, loaded: &LoadedEncoder, taxonomy: &Taxonomy) -> Result<HeadSet, AssemblyError> {
-    let heads = HeadSet::load(&loaded.heads, config.tagging.heads_dir.as_deref(), &loaded.identity, taxonomy)?;
-    for serving in heads.heads() {
-        tracing::info!(
-            name = serving.name,
-            sha256 = short(&serving.sha256),
-            labels = serving.head.card().labels.len(),
-            rows = serving.head.card().rows,
-            own = serving.own,
-            "head loaded"
-        );
-    }
-    Ok(heads)
 }
 
 /// The embedded case store as configured, for vectors of this tagger.

@@ -193,8 +193,8 @@ impl<'a> Models<'a> {
 
     /// Examples of a signal and of its absence, as the detectors judged them unseen.
     fn measured_signal(&self, signal: usize, judged: Vec<(usize, f32)>) -> Vec<Measured<'_>> {
-        let sides = |(at, probability): (usize, f32)| (at, vec![1.0 - probability, probability]);
-        let mut measured = self.of_signals.measured(judged.into_iter().map(sides).collect());
+        let judged = judged.into_iter().map(|(at, probability)| (at, sides(probability))).collect();
+        let mut measured = self.of_signals.measured(judged);
         measured.iter_mut().for_each(|one| one.class = usize::from(one.class == signal));
         measured
     }
@@ -210,8 +210,18 @@ fn polarity_place(label: &str) -> Option<usize> {
     sentiment::LABELS.iter().position(|known| known.as_str() == label)
 }
 
-/// The weight that what a head said of the examples of a taxonomy deserves beside their own models, both unseen: `held_out` has
-/// the probability of each of `labels` by text. `None` if there is nothing to measure on.
+/// What a head said of a text that it had not seen.
+pub(crate) struct Unseen<'a> {
+    /// The text as the encoder reads it.
+    pub text: &'a str,
+    /// Probability of each of the head's labels.
+    pub probabilities: &'a [f32],
+    /// Index of the right one.
+    pub label: usize,
+}
+
+/// The weight that a head deserves beside the models of a taxonomy's examples, measured on texts that it had not seen; the models
+/// judge their own examples unseen too. `None` if there is nothing to measure on.
 ///
 /// # Errors
 /// [`JudgeError`] as for [`Judge::new`].
@@ -220,7 +230,7 @@ pub(crate) fn weight_beside_examples(
     vectors: &ExampleVectors,
     name: &str,
     labels: &[String],
-    held_out: &HashMap<&str, &[f32]>,
+    unseen: &[Unseen<'_>],
 ) -> Result<Option<f32>, JudgeError> {
     let mut models = Models::fit(taxonomy, vectors)?;
     let ids: Vec<&str> = taxonomy.taggable_topics().map(|topic| topic.id.as_str()).collect();
@@ -230,26 +240,43 @@ pub(crate) fn weight_beside_examples(
         _ => side(label),
     };
     let Some(places) = labels.iter().map(place).collect::<Option<Vec<usize>>>() else { return Ok(None) };
-    let judged = match name {
-        TOPICS => {
-            let judged = models.topics.take_judged();
-            models.of_topics.measured(judged)
-        }
-        SENTIMENT => {
-            let judged = models.sentiment.take_judged();
-            models.of_sentiment.measured(judged)
-        }
+    let (judged, detector) = match name {
+        TOPICS => (models.topics.take_judged(), None),
+        SENTIMENT => (models.sentiment.take_judged(), None),
         signal => {
-            let known = models.signals.iter().position(|id| id.as_str() == signal);
+            let Some(at) = models.signals.iter().position(|id| id.as_str() == signal) else { return Ok(None) };
             let judged = models.detectors.as_mut().map(Detectors::take_judged).unwrap_or_default();
-            match known.and_then(|at| Some((at, judged.into_iter().nth(at)?))) {
-                Some((at, judged)) => models.measured_signal(at, judged),
-                None => Vec::new(),
-            }
+            let judged = judged.into_iter().nth(at).unwrap_or_default();
+            (judged.into_iter().map(|(row, probability)| (row, sides(probability))).collect(), Some(at))
         }
     };
-    let rows = judged.iter().filter_map(|one| Some((*held_out.get(one.text)?, one.examples.as_slice(), one.class)));
-    Ok(best_weight(rows, &places))
+    let examples = match name {
+        TOPICS => &models.of_topics,
+        SENTIMENT => &models.of_sentiment,
+        _ => &models.of_signals,
+    };
+    let mut known: HashMap<&str, Vec<f32>> =
+        judged.into_iter().filter_map(|(row, said)| Some((examples.texts.get(row)?.as_str(), said))).collect();
+    let mut rows = Vec::new();
+    for one in unseen {
+        let said = known.remove(one.text).or_else(|| {
+            let vector = vectors.get(one.text)?;
+            Some(match (name, detector) {
+                (TOPICS, _) => models.topics.probabilities(vector),
+                (_, Some(at)) => sides(models.detectors.as_ref()?.probabilities(vector).get(at).copied()?),
+                _ => models.sentiment.polarity(vector).to_vec(),
+            })
+        });
+        if let (Some(said), Some(place)) = (said, places.get(one.label)) {
+            rows.push((one.probabilities, said, *place));
+        }
+    }
+    Ok(best_weight(rows.iter().map(|(head, said, place)| (*head, said.as_slice(), *place)), &places))
+}
+
+/// Probabilities of a signal's absence and presence.
+fn sides(probability: f32) -> Vec<f32> {
+    vec![1.0 - probability, probability]
 }
 
 impl Judge {

@@ -26,7 +26,7 @@ pub(crate) use detectors::logistic_curve;
 pub use engine::{EncoderIdentity, EngineError, TaggingEngine, TaggingOptions};
 pub use examples::{ExampleVectors, ExamplesError};
 pub use judge::JudgeError;
-pub(crate) use judge::weight_beside_examples;
+pub(crate) use judge::{Unseen, weight_beside_examples};
 pub(crate) use sentiment::labelled_examples as sentiment_examples;
 
 use crate::feedback::Feedback;

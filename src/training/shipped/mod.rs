@@ -9,14 +9,13 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-
 use serde::Deserialize;
 
 use self::rows::Rows;
+use super::evaluation::TrueLabel;
 use super::{Fitted, HeadOptions, HeadTrainer, LabelledRow, Stage, TrainingError};
 use crate::tagging::heads::{Head, HeadCard, LabelKind, NO, NgramSpec, SENTIMENT, TOPICS, YES};
-use crate::tagging::{EncoderIdentity, ExampleVectors, sentiment_examples, weight_beside_examples};
+use crate::tagging::{EncoderIdentity, ExampleVectors, Unseen, sentiment_examples, weight_beside_examples};
 use crate::tags::SentimentLabel;
 use crate::taxonomy::Taxonomy;
 
@@ -105,6 +104,25 @@ pub fn texts(name: &str, taxonomy: &Taxonomy, posts: &[Vec<LabelledRow>]) -> Res
     Ok(rows_of(name, taxonomy, posts)?.rows.into_iter().map(|row| row.text).collect())
 }
 
+/// Makes a head of topics from the examples of any taxonomy, with the settings that serve the default one best: fewer trials, so
+/// that a service can do it when it starts. `None` if too few examples are there to tell whether the head helps, or it does not.
+///
+/// # Errors
+/// [`TrainingError::Rows`] if a text of [`texts`] has no vector.
+pub fn topics_of_examples(
+    taxonomy: &Taxonomy,
+    vectors: &ExampleVectors,
+    encoder: &EncoderIdentity,
+) -> Result<Option<Head>, TrainingError> {
+    let options = HeadOptions { costs: vec![0.3], ngram_scales: vec![0.7], ..options_of(TOPICS) };
+    let material = Material { taxonomy, posts: &[], vectors, encoder };
+    let Fitted { head, .. } = fit(TOPICS, &material, options, &|_, _, _| true)?;
+    let card =
+        HeadCard { trained_on: Some("the examples of the taxonomy".to_owned()), licence: None, ..head.card().clone() };
+    let helps = card.weight.is_some_and(|weight| weight > 0.0);
+    Ok(if helps { Some(Head::new(card, head.parts().clone()).map_err(TrainingError::Head)?) } else { None })
+}
+
 /// Makes a head. `progress` is told what is done of the work, in parts of it, and ends it by answering false.
 ///
 /// # Errors
@@ -114,15 +132,31 @@ pub fn make(
     material: &Material<'_>,
     progress: &(dyn Fn(Stage, usize, usize) -> bool + Sync),
 ) -> Result<Fitted, TrainingError> {
+    fit(name, material, options_of(name), progress)
+}
+
+fn fit(
+    name: &str,
+    material: &Material<'_>,
+    options: HeadOptions,
+    progress: &(dyn Fn(Stage, usize, usize) -> bool + Sync),
+) -> Result<Fitted, TrainingError> {
     let Material { taxonomy, posts, vectors, encoder } = *material;
     let rows = rows_of(name, taxonomy, posts)?;
-    let options = HeadOptions { aside: rows.aside, weights: rows.weights, ..options_of(name) };
+    let options = HeadOptions { aside: rows.aside, weights: rows.weights, ..options };
     let trainer = HeadTrainer::new(name, LabelKind::Single, &rows.rows, vectors, options.ngrams)?;
     let all: Vec<usize> = (0..rows.rows.len()).collect();
     let Fitted { head, held_out } = trainer.fit(&all, &options, encoder, progress)?;
-    let said: HashMap<&str, &[f32]> =
-        held_out.iter().map(|judged| (judged.text.as_str(), judged.probabilities.as_slice())).collect();
-    let weight = weight_beside_examples(taxonomy, vectors, name, &head.card().labels, &said)
+    let unseen: Vec<Unseen<'_>> = held_out
+        .iter()
+        .filter_map(|judged| match judged.truth.first()? {
+            TrueLabel::Known(label) => {
+                Some(Unseen { text: &judged.text, probabilities: &judged.probabilities, label: *label })
+            }
+            TrueLabel::Unknown(_) => None,
+        })
+        .collect();
+    let weight = weight_beside_examples(taxonomy, vectors, name, &head.card().labels, &unseen)
         .map_err(|error| TrainingError::Rows(error.to_string()))?;
     let (trained_on, licence) = terms(name, rows.own, posts);
     let card = HeadCard {
