@@ -3,6 +3,8 @@
 //! Enters: a [`Config`]. Leaves: a [`TaggingEngine`] and a [`CaseStore`](crate::cases::CaseStore) ready to be used. Never here:
 //! anything that decides or computes.
 
+mod heads;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,11 +14,18 @@ use crate::cases::edge::{EdgeOptions, EdgeStore};
 use crate::config::Config;
 use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Pooling};
 use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
+use crate::tagging::heads::HeadError;
 use crate::tagging::{EncoderIdentity, EngineError, ExampleVectors, ExamplesError, TaggingEngine, TaggingOptions};
 use crate::taxonomy::{Taxonomy, TaxonomyError};
+use crate::training::TrainingError;
+use heads::add_topics_of_examples;
+pub use heads::heads;
 
 /// Vectors of the default taxonomy's examples, beside the model that made them.
 pub const SHIPPED_EXAMPLES: &str = "examples.safetensors";
+
+/// Folder of the heads that come with a model, beside it.
+pub const SHIPPED_HEADS: &str = "heads";
 
 /// The tokeniser's file in a model's folder.
 const TOKENIZER: &str = "tokenizer.json";
@@ -50,6 +59,12 @@ pub enum AssemblyError {
     /// Kept vectors can't be read.
     #[error(transparent)]
     Examples(#[from] ExamplesError),
+    /// A head can't be read or tells nothing that is asked.
+    #[error(transparent)]
+    Heads(#[from] HeadError),
+    /// No head can be made from the taxonomy's examples.
+    #[error(transparent)]
+    Training(#[from] TrainingError),
     /// The tagger can't be made.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -77,6 +92,8 @@ pub struct LoadedEncoder {
     shipped: PathBuf,
     /// Vectors computed here.
     kept: PathBuf,
+    /// Heads that come with the model, if there are any.
+    heads: PathBuf,
 }
 
 impl LoadedEncoder {
@@ -111,6 +128,7 @@ pub fn load_encoder(config: &Config) -> Result<LoadedEncoder, AssemblyError> {
     );
     Ok(LoadedEncoder {
         shipped: model.dir.join(SHIPPED_EXAMPLES),
+        heads: model.dir.join(SHIPPED_HEADS),
         kept: config.tagging.examples_dir.join(format!("{}-{}.safetensors", identity.id, short(&identity.sha256))),
         encoder,
         identity,
@@ -223,14 +241,16 @@ pub fn tagger(config: &Config, progress: &mut dyn Progress) -> Result<TaggingEng
     let taxonomy = Arc::new(load_taxonomy(config.taxonomy.path.as_deref())?);
     let loaded = load_encoder(config)?;
     let pool = start_pool(config)?;
-    let vectors = example_vectors(&loaded, &taxonomy, &pool, progress)?;
+    let mut heads = heads(config, &loaded, &taxonomy)?;
+    let mut vectors = example_vectors(&loaded, &taxonomy, &pool, progress)?;
+    add_topics_of_examples(&mut heads, config, &loaded, &taxonomy, &mut vectors, &pool)?;
     let options = TaggingOptions {
         topic_threshold: config.tagging.topic_threshold,
         max_topics: config.tagging.max_topics,
         max_text_chars: config.limits.max_text_chars,
         ..TaggingOptions::default()
     };
-    Ok(TaggingEngine::new(loaded.encoder, loaded.identity, taxonomy, &vectors, pool, options)?)
+    Ok(TaggingEngine::new(loaded.encoder, loaded.identity, taxonomy, &vectors, &heads, pool, options)?)
 }
 
 /// The embedded case store as configured, for vectors of this tagger.

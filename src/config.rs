@@ -223,6 +223,8 @@ settings! {
         max_topics: usize = 5, Integer(1, 100);
         /// Folder where vectors of a taxonomy's own examples are kept, so that the next start need not compute them.
         examples_dir: PathBuf = PathBuf::from("./data/examples"), Allowed::Path;
+        /// Folder of your own heads: files or folders named sentiment, topics, team or after a signal; each serves instead of the one that comes with the encoder.
+        heads_dir: Option<PathBuf> = None, OptionalPath;
     }
 
     /// The log.

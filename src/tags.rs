@@ -80,7 +80,7 @@ named_enum! {
     TagSource {
         /// A phrase rule or an ownership rule of the taxonomy.
         Rule = "rule",
-        /// A trained head.
+        /// A trained head, together with the taxonomy's own examples where it has any.
         Head = "head",
         /// Closeness to the taxonomy's own examples.
         Prototype = "prototype",
@@ -277,6 +277,18 @@ pub struct Provenance {
     pub encoder_sha256: String,
     /// Content hash of the prototypes and of the sentiment model made from examples: `sha256:` and 16 digits.
     pub prototypes_version: String,
+    /// The trained heads that were asked, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<HeadIdentity>,
+}
+
+/// A trained head by name and content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadIdentity {
+    /// What it tells: `sentiment`, `topics`, `team` or the id of a signal.
+    pub name: String,
+    /// SHA-256 of its file, hexadecimal.
+    pub sha256: String,
 }
 
 /// All that otklik says about one piece of feedback.

@@ -128,6 +128,7 @@ fn case(id: &str, version: u64) -> Case {
             encoder_id: "test".to_owned(),
             encoder_sha256: "ab".repeat(32),
             prototypes_version: "sha256:0".to_owned(),
+            heads: vec![],
         },
     };
     Case {

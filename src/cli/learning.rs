@@ -62,35 +62,54 @@ impl LabelArgs {
         }
         let names: BTreeSet<String> =
             rows.iter().flat_map(|row| &row.labels).map(|label| training::name_as_text(label)).collect();
-        let texts = rows.iter().map(|row| row.text.as_str()).chain(names.iter().map(String::as_str));
-        let mut missing: Vec<&str> = texts.filter(|text| !text.is_empty() && vectors.get(text).is_none()).collect();
-        missing.sort_unstable();
-        missing.dedup();
-        let bar = self.bar("reading texts", missing.len() as u64);
-        // A run that is stopped loses one part at most, if vectors are kept.
-        for (part, texts) in missing.chunks(KEPT_AFTER).enumerate() {
-            let progress = |done, _| bar.set_position((part * KEPT_AFTER + done) as u64);
-            vectors.complete(&loaded.encoder, pool, texts.iter().copied(), progress).map_err(TrainingError::from)?;
-            if let Some(path) = &self.vectors {
-                vectors.write_all(path).context("vectors can't be kept (--vectors)")?;
-            }
-        }
-        bar.finish_and_clear();
+        let texts: Vec<String> = rows.iter().map(|row| row.text.clone()).chain(names).collect();
+        complete(&mut vectors, &texts, loaded, pool, self.vectors.as_deref(), self.quiet)?;
         Ok(vectors)
     }
 
     /// A bar with the time left; none if quiet or not on a terminal.
     pub fn bar(&self, what: &'static str, of: u64) -> ProgressBar {
-        if self.quiet || of == 0 {
-            return ProgressBar::hidden();
-        }
-        let bar = ProgressBar::new(of).with_message(what);
-        if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}, {eta} left") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(500));
-        bar
+        bar(what, of, self.quiet)
     }
+}
+
+/// Encodes texts that have no vector yet, and keeps all vectors in a file if one is named.
+pub fn complete(
+    vectors: &mut ExampleVectors,
+    texts: &[String],
+    loaded: &LoadedEncoder,
+    pool: &ComputePool,
+    kept: Option<&Path>,
+    quiet: bool,
+) -> anyhow::Result<()> {
+    let mut missing: Vec<&str> =
+        texts.iter().map(String::as_str).filter(|text| !text.is_empty() && vectors.get(text).is_none()).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    let bar = bar("reading texts", missing.len() as u64, quiet);
+    // A run that is stopped loses one part at most, if vectors are kept.
+    for (part, texts) in missing.chunks(KEPT_AFTER).enumerate() {
+        let progress = |done, _| bar.set_position((part * KEPT_AFTER + done) as u64);
+        vectors.complete(&loaded.encoder, pool, texts.iter().copied(), progress).map_err(TrainingError::from)?;
+        if let Some(path) = kept {
+            vectors.write_all(path).context("vectors can't be kept (--vectors)")?;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// A bar with the time left; none if quiet or not on a terminal.
+pub fn bar(what: &'static str, of: u64, quiet: bool) -> ProgressBar {
+    if quiet || of == 0 {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(of).with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}, {eta} left") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
 }
 
 /// `COLUMN=VALUE` of a condition on rows.

@@ -3,6 +3,7 @@
 mod classify;
 mod config;
 mod eval;
+mod heads;
 mod learning;
 mod marked_text;
 mod models;
@@ -77,6 +78,9 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Measure how well labels are told
     Eval(Box<eval::EvalArgs>),
+    /// List the heads that tagging asks; make those that come with the encoder
+    #[command(subcommand)]
+    Heads(heads::HeadsCommand),
     /// List, check and fetch models
     #[command(subcommand)]
     Models(models::ModelsCommand),
@@ -112,9 +116,10 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             | AssemblyError::Taxonomy(_)
             | AssemblyError::Examples(_)
             | AssemblyError::Cases(_)
+            | AssemblyError::Heads(_)
             | AssemblyError::Engine(otklik::tagging::EngineError::Judge(_))
             | AssemblyError::Inference(_) => true,
-            AssemblyError::Engine(_) | AssemblyError::Threads(_) => false,
+            AssemblyError::Engine(_) | AssemblyError::Training(_) | AssemblyError::Threads(_) => false,
         })
         || error.downcast_ref::<serve::ListenError>().is_some()
         || error.downcast_ref::<otklik::tagging::heads::HeadError>().is_some()
@@ -166,6 +171,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Eval(args) => {
             start_log(&loaded.config, Some(LogLevel::Warn));
             eval::run(&args, &loaded.config)
+        }
+        Command::Heads(command) => {
+            start_log(&loaded.config, Some(LogLevel::Warn));
+            heads::run(command, &loaded.config)
         }
         Command::Models(command) => {
             start_log(&loaded.config, Some(LogLevel::Warn));

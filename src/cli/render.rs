@@ -1,5 +1,7 @@
 //! Prints the tags of one text for people.
 
+use std::fmt::Write as _;
+
 use anstyle::{AnsiColor, Style};
 use otklik::feedback::{Body, CharSpan};
 use otklik::tags::{Evidence, ReviewReason, Sentiment, SentimentLabel, SignalId, TagSource, Tags, TeamId, TopicId};
@@ -249,7 +251,7 @@ impl Page {
 
     fn provenance(&mut self, tags: &Tags) {
         let made = &tags.provenance;
-        let line = format!(
+        let mut line = format!(
             "otklik {}, taxonomy {}, encoder {} {}, prototypes {}",
             made.otklik_version,
             short_hash(made.taxonomy_version.as_str()),
@@ -257,6 +259,11 @@ impl Page {
             short_hash(&made.encoder_sha256),
             short_hash(&made.prototypes_version),
         );
+        if !made.heads.is_empty() {
+            let heads: Vec<String> =
+                made.heads.iter().map(|head| format!("{} {}", head.name, short_hash(&head.sha256))).collect();
+            let _ = write!(line, ", heads {}", heads.join(", "));
+        }
         self.block("made by", &[line]);
     }
 }

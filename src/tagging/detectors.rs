@@ -20,6 +20,7 @@ struct Detector {
 #[derive(Debug, Clone)]
 pub(super) struct Detectors {
     detectors: Vec<Detector>,
+    judged: Vec<Vec<(usize, f32)>>,
 }
 
 impl Detectors {
@@ -27,20 +28,26 @@ impl Detectors {
     pub fn fit(examples: &[Example<'_>], signals: usize) -> Result<Self, DiscriminantError> {
         let rows = fit_rows(examples, signals)?;
         let mut judged: Vec<Vec<(f32, bool)>> = vec![Vec::new(); signals];
-        for Fold { kept, held } in folds(examples, signals + 1) {
+        let mut places = Vec::with_capacity(examples.len());
+        for Fold { kept, held, held_at } in folds(examples, signals + 1) {
             for ((signal, linear), margins) in fit_rows(&kept, signals)?.iter().enumerate().zip(&mut judged) {
                 margins.extend(held.iter().map(|example| (margin(linear, example.vector), example.class == signal)));
             }
+            places.extend(held_at);
         }
-        let detectors = rows
-            .into_iter()
-            .zip(judged)
-            .map(|(linear, margins)| {
-                let (slope, intercept) = logistic_curve(&margins);
-                Detector { linear, slope, intercept }
-            })
-            .collect();
-        Ok(Self { detectors })
+        let (mut detectors, mut of_signals) = (Vec::with_capacity(signals), Vec::with_capacity(signals));
+        for (linear, margins) in rows.into_iter().zip(judged) {
+            let (slope, intercept) = logistic_curve(&margins);
+            let probabilities = margins.iter().map(|(margin, _)| sigmoid(slope * margin + intercept));
+            of_signals.push(places.iter().copied().zip(probabilities).collect());
+            detectors.push(Detector { linear, slope, intercept });
+        }
+        Ok(Self { detectors, judged: of_signals })
+    }
+
+    /// For each signal, examples by their index with its probability in cross-validation. They are given away once.
+    pub fn take_judged(&mut self) -> Vec<Vec<(usize, f32)>> {
+        std::mem::take(&mut self.judged)
     }
 
     /// Probability of each signal.

@@ -143,6 +143,7 @@ pub(super) struct Discriminant {
     linear: Linear,
     temperature: f32,
     held_out: HeldOut,
+    judged: Vec<(usize, Vec<f32>)>,
 }
 
 impl Discriminant {
@@ -157,8 +158,9 @@ impl Discriminant {
             return Err(DiscriminantError::BadVectors);
         }
         let linear = Linear::fit(examples, classes, dimension, SHRINKAGE)?;
-        let (temperature, held_out) = calibrate(examples, classes, dimension)?;
-        Ok(Self { linear, temperature, held_out })
+        let (temperature, held_out, mut judged) = calibrate(examples, classes, dimension)?;
+        judged.iter_mut().for_each(|(_, logits)| *logits = softmax(logits, temperature));
+        Ok(Self { linear, temperature, held_out, judged })
     }
 
     /// Probability of each class; they add up to 1.
@@ -170,6 +172,11 @@ impl Discriminant {
     pub fn held_out(&self) -> HeldOut {
         self.held_out
     }
+
+    /// Examples by their index with their probabilities in cross-validation. They are given away once.
+    pub fn take_judged(&mut self) -> Vec<(usize, Vec<f32>)> {
+        std::mem::take(&mut self.judged)
+    }
 }
 
 /// One part of a cross-validation.
@@ -178,6 +185,8 @@ pub(super) struct Fold<'a> {
     pub kept: Vec<Example<'a>>,
     /// What is judged then.
     pub held: Vec<Example<'a>>,
+    /// Index of each of those among all examples.
+    pub held_at: Vec<usize>,
 }
 
 /// Splits examples into parts that each have all classes in proportion: the n-th example of a class goes to part n modulo their
@@ -197,23 +206,26 @@ pub(super) fn folds<'a>(examples: &[Example<'a>], classes: usize) -> Vec<Fold<'a
     (0..FOLDS)
         .map(|fold| {
             let of = |held: bool| {
-                let chosen = examples.iter().zip(&parts).filter(|(_, part)| (**part == fold) == held);
+                let chosen = examples.iter().zip(&parts).filter(move |(_, part)| (**part == fold) == held);
                 chosen.map(|(example, _)| *example).collect()
             };
-            Fold { kept: of(false), held: of(true) }
+            let held_at = (0..parts.len()).filter(|at| parts.get(*at) == Some(&fold)).collect();
+            Fold { kept: of(false), held: of(true), held_at }
         })
         .collect()
 }
 
 /// Finds the temperature under which held-out examples are most probable.
-fn calibrate(examples: &[Example<'_>], classes: usize, dimension: usize) -> Result<(f32, HeldOut), DiscriminantError> {
+fn calibrate(examples: &[Example<'_>], classes: usize, dimension: usize) -> Result<Calibrated, DiscriminantError> {
     let mut judged: Vec<(Vec<f32>, usize)> = Vec::with_capacity(examples.len());
-    for Fold { kept, held } in folds(examples, classes) {
+    let mut places: Vec<usize> = Vec::with_capacity(examples.len());
+    for Fold { kept, held, held_at } in folds(examples, classes) {
         let linear = Linear::fit(&kept, classes, dimension, SHRINKAGE)?;
         judged.extend(held.into_iter().map(|example| (linear.logits(example.vector), example.class)));
+        places.extend(held_at);
     }
     if judged.is_empty() {
-        return Ok((1.0, HeldOut { accuracy: 0.0, log_loss: (classes as f32).ln() }));
+        return Ok((1.0, HeldOut { accuracy: 0.0, log_loss: (classes as f32).ln() }, Vec::new()));
     }
     let loss = |temperature: f32| {
         let sum: f32 = judged
@@ -232,8 +244,12 @@ fn calibrate(examples: &[Example<'_>], classes: usize, dimension: usize) -> Resu
         .min_by(|one, other| one.1.total_cmp(&other.1))
         .unwrap_or((1.0, f32::MAX));
     let right = judged.iter().filter(|(logits, class)| arg_max(logits) == Some(*class)).count();
-    Ok((temperature, HeldOut { accuracy: right as f32 / judged.len() as f32, log_loss }))
+    let held_out = HeldOut { accuracy: right as f32 / judged.len() as f32, log_loss };
+    Ok((temperature, held_out, places.into_iter().zip(judged).map(|(at, (logits, _))| (at, logits)).collect()))
 }
+
+/// The temperature, how well it fits, and the logits of examples, by their index, by models that had not seen them.
+type Calibrated = (f32, HeldOut, Vec<(usize, Vec<f32>)>);
 
 /// Index of the largest value.
 pub(super) fn arg_max(values: &[f32]) -> Option<usize> {

@@ -94,6 +94,11 @@ impl Document {
         self.texts.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
+    /// The clean words of a sentence.
+    pub fn sentence_text(&self, sentence: &Sentence) -> &str {
+        self.texts.get(sentence.text).map_or("", |text| text.prepared.sentence_text(sentence.span))
+    }
+
     /// True if there is something to judge by: a word of at least two letters.
     pub fn has_words(&self) -> bool {
         let telling = |word: &Word| word.lower.chars().filter(|letter| letter.is_alphabetic()).count() >= 2;

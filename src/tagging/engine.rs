@@ -8,6 +8,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::document::{Document, Voice};
 use super::examples::ExampleVectors;
+use super::heads::HeadSet;
 use super::judge::{Judge, JudgeError, example_texts};
 use super::reading::{Reading, rule_hits};
 use super::routing::route;
@@ -16,9 +17,7 @@ use super::signals::{has_sentiment, signals_in_turn, signals_of, without_facts};
 use super::topics::topics_of;
 use super::{Tagged, Tagger, TaggingError};
 use crate::feedback::{Body, CharSpan, Feedback, FeedbackKind, Speaker};
-use crate::inference::{
-    ComputePool, Depth, EncodeInput, EncodePlan, Encoder, InferenceError, PassOutput, PoolError, Role,
-};
+use crate::inference::{ComputePool, EncodeInput, EncodePlan, Encoder, InferenceError, PassOutput, PoolError, Role};
 use crate::tags::{
     Language, Provenance, Review, ReviewReason, Sentiment, SentimentTrend, SignalTag, Tags, TopicId, TopicTag, TurnTags,
 };
@@ -120,7 +119,7 @@ impl TaggingEngine {
         Ok(example_texts(taxonomy)?)
     }
 
-    /// Makes the models from the vectors of the examples; see [`TaggingEngine::complete_vectors`].
+    /// Makes the models from the vectors of the examples (see [`TaggingEngine::complete_vectors`]) and puts the heads beside them.
     ///
     /// # Errors
     /// [`EngineError::Judge`] if the vectors are not complete or the taxonomy has too few topics.
@@ -129,10 +128,11 @@ impl TaggingEngine {
         identity: EncoderIdentity,
         taxonomy: Arc<Taxonomy>,
         vectors: &ExampleVectors,
+        heads: &HeadSet,
         pool: Arc<ComputePool>,
         options: TaggingOptions,
     ) -> Result<Self, EngineError> {
-        let judge = Judge::new(taxonomy, vectors)?;
+        let judge = Judge::new(taxonomy, vectors, heads)?;
         let [topics, sentiment] = judge.held_out();
         tracing::info!(
             topic_accuracy = topics.accuracy,
@@ -147,6 +147,7 @@ impl TaggingEngine {
             encoder_id: identity.id,
             encoder_sha256: identity.sha256,
             prototypes_version: judge.version().to_owned(),
+            heads: judge.heads().to_vec(),
         };
         Ok(Self { pool, walk: Arc::new(Walk { encoder, judge, options, provenance }) })
     }
@@ -172,7 +173,9 @@ impl TaggingEngine {
         check(&feedback, self.walk.options.max_text_chars)?;
         self.pool.run_blocking(|| {
             let document = Document::new(&Feedback { kind: Some(FeedbackKind::Comment), ..feedback });
-            let encodings = self.walk.encoder.encode(&self.walk.inputs(&document)).map_err(failure)?;
+            let Walk { encoder, judge, .. } = &*self.walk;
+            let inputs = self.walk.inputs(&document);
+            let encodings = encoder.encode_to(&inputs, judge.depth()).map_err(failure)?;
             let reading = Reading::new(&self.walk.judge, &document, &encodings);
             let at = |place: &CharSpan| mean_polarity(reading.polarities_at(*place).into_iter()).map(sentiment_of);
             Ok(SentimentAt {
@@ -267,7 +270,7 @@ impl Walk {
     /// Makes the text ready; tags it right away if one pass is enough.
     fn begin(&self, feedback: Feedback) -> Result<Begun, TaggingError> {
         let document = Document::new(&feedback);
-        let plan = self.encoder.plan(&self.inputs(&document), Depth::Top).map_err(failure)?;
+        let plan = self.encoder.plan(&self.inputs(&document), self.judge.depth()).map_err(failure)?;
         let work = Work { feedback, document, plan };
         if work.plan.passes() > 1 {
             return Ok(Begun::Passes(Arc::new(work)));
@@ -305,7 +308,11 @@ impl Walk {
         let topics = if has_words { said(speaker) } else { Vec::new() };
         let signals = signals_of(&self.judge, &reading, &hits, &topics);
         let topics = without_facts(topics, &signals);
-        let (team, team_unclear) = route(&self.judge.taxonomy, feedback, &topics);
+        let by_head = || match (document.voices.first(), encodings.first()) {
+            (Some(voice), Some(encoding)) if has_words => self.judge.teams(&encoding.vector, &voice.text),
+            _ => Vec::new(),
+        };
+        let (team, team_unclear) = route(&self.judge.taxonomy, feedback, &topics, by_head);
         let language = document.language();
         let truncated = encodings.iter().any(|encoding| encoding.truncated);
         let tokens = encodings.iter().map(|encoding| encoding.tokens as u32).sum();
@@ -325,7 +332,9 @@ impl Walk {
             tokens,
         };
         drop(reading);
-        let vector = if encodings.is_empty() { Vec::new() } else { encodings.swap_remove(0).vector };
+        let mut vector = if encodings.is_empty() { Vec::new() } else { encodings.swap_remove(0).vector };
+        // A deep vector begins with the one that texts are compared by.
+        vector.truncate(self.encoder.dimension());
         Tagged { tags, vector }
     }
 

@@ -10,6 +10,7 @@ mod engine;
 mod examples;
 pub mod heads;
 mod judge;
+mod opinions;
 mod reading;
 mod routing;
 mod sentiment;
@@ -26,6 +27,8 @@ pub(crate) use discriminant::{Example, Linear};
 pub use engine::{EncoderIdentity, EngineError, SentimentAt, TaggingEngine, TaggingOptions};
 pub use examples::{ExampleVectors, ExamplesError};
 pub use judge::JudgeError;
+pub(crate) use judge::{Unseen, weight_beside_examples};
+pub(crate) use sentiment::labelled_examples as sentiment_examples;
 
 use crate::feedback::Feedback;
 use crate::tags::{Provenance, Tags};

@@ -57,11 +57,12 @@ impl<'a> Reading<'a> {
             .zip(encodings)
             .map(|(voice, encoding)| Spoken {
                 voice,
-                whole: judge.judge(&encoding.vector),
+                whole: judge.judge(&encoding.vector, &voice.text),
                 sentences: encoding
                     .span_vectors
                     .iter()
-                    .map(|vector| vector.as_deref().map(|vector| judge.judge(vector)))
+                    .zip(&voice.sentences)
+                    .map(|(vector, sentence)| Some(judge.judge(vector.as_deref()?, document.sentence_text(sentence))))
                     .collect(),
             })
             .collect();

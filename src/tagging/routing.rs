@@ -10,6 +10,10 @@ const GUESS: f32 = 0.35;
 /// Two teams are about equally probable when the second is at least this share of the first.
 const UNCLEAR_SHARE: f32 = 0.9;
 
+/// Teams that a head names beside the first, at most, and how probable they are at least.
+const MOST_ALTERNATIVES: usize = 3;
+const WORTH_NAMING: f32 = 0.1;
+
 struct Claim {
     owner: Owner,
     /// Weight of all topics that point to the team.
@@ -19,8 +23,14 @@ struct Claim {
 }
 
 /// Routes by the owners of the topics: each speaks with its confidence, louder when the customer is unhappy about it. Without
-/// a topic the triage team takes the case. True beside the team if another is about as probable.
-pub(super) fn route(taxonomy: &Taxonomy, feedback: &Feedback, topics: &[TopicTag]) -> (TeamTag, bool) {
+/// a topic a head decides, if one is there and sure enough, else the triage team takes the case; `by_head` has its teams, most
+/// probable first. True beside the team if another is about as probable.
+pub(super) fn route(
+    taxonomy: &Taxonomy,
+    feedback: &Feedback,
+    topics: &[TopicTag],
+    by_head: impl FnOnce() -> Vec<(TeamId, f32)>,
+) -> (TeamTag, bool) {
     let context = OwnershipContext {
         product: feedback.product.as_deref(),
         channel: feedback.channel.as_deref(),
@@ -44,7 +54,9 @@ pub(super) fn route(taxonomy: &Taxonomy, feedback: &Feedback, topics: &[TopicTag
     let total: f32 = claims.iter().map(|claim| claim.weight).sum();
     let share = |claim: &Claim| Confidence::new(claim.confidence * claim.weight / total);
     let mut claims = claims.into_iter();
-    let Some(first) = claims.next() else { return (triage(taxonomy), false) };
+    let Some(first) = claims.next() else {
+        return named_by_head(taxonomy, by_head()).unwrap_or_else(|| (triage(taxonomy), false));
+    };
     let alternatives: Vec<TeamCandidate> = claims
         .map(|claim| TeamCandidate { confidence: share(&claim), team_id: claim.owner.team, reason: claim.owner.reason })
         .collect();
@@ -61,6 +73,32 @@ pub(super) fn route(taxonomy: &Taxonomy, feedback: &Feedback, topics: &[TopicTag
         alternatives,
     };
     (team, unclear)
+}
+
+/// The team that a head names, if it is sure enough, and whether another is about as probable.
+fn named_by_head(taxonomy: &Taxonomy, teams: Vec<(TeamId, f32)>) -> Option<(TeamTag, bool)> {
+    let reason = || "no topic was sure enough: the head of teams".to_owned();
+    let mut teams = teams.into_iter();
+    let (team_id, probability) = teams.next().filter(|(_, probability)| *probability >= GUESS)?;
+    let alternatives: Vec<TeamCandidate> = teams
+        .take(MOST_ALTERNATIVES)
+        .filter(|(_, probability)| *probability >= WORTH_NAMING)
+        .map(|(team_id, probability)| TeamCandidate {
+            team_id,
+            confidence: Confidence::new(probability),
+            reason: reason(),
+        })
+        .collect();
+    let unclear = alternatives.first().is_some_and(|second| second.confidence.get() >= probability * UNCLEAR_SHARE);
+    let team = TeamTag {
+        escalates_to: taxonomy.team(&team_id).and_then(|team| team.escalates_to.clone()),
+        team_id,
+        confidence: Confidence::new(probability),
+        reason: reason(),
+        rule_id: None,
+        alternatives,
+    };
+    Some((team, unclear))
 }
 
 fn triage(taxonomy: &Taxonomy) -> TeamTag {

@@ -9,7 +9,8 @@ use crate::tags::{Confidence, Sentiment, SentimentLabel};
 const EXAMPLES: &str = include_str!("sentiment_examples.toml");
 
 /// Classes of the model, in order.
-const LABELS: [SentimentLabel; 3] = [SentimentLabel::Negative, SentimentLabel::Neutral, SentimentLabel::Positive];
+pub(super) const LABELS: [SentimentLabel; 3] =
+    [SentimentLabel::Negative, SentimentLabel::Neutral, SentimentLabel::Positive];
 
 /// Scores nearer to 0 than this are neutral; the scale goes from -1 to 1.
 const NEUTRAL: f32 = 0.2;
@@ -43,6 +44,12 @@ pub(super) fn examples() -> Result<Vec<(String, usize)>, toml::de::Error> {
         .collect())
 }
 
+/// Each example with its label.
+pub(crate) fn labelled_examples() -> Result<Vec<(String, SentimentLabel)>, toml::de::Error> {
+    let labelled = |(text, label): (String, usize)| Some((text, *LABELS.get(label)?));
+    Ok(examples()?.into_iter().filter_map(labelled).collect())
+}
+
 /// Judges sentiment.
 #[derive(Debug, Clone)]
 pub(super) struct SentimentModel {
@@ -62,6 +69,11 @@ impl SentimentModel {
 
     pub fn held_out(&self) -> HeldOut {
         self.discriminant.held_out()
+    }
+
+    /// Examples by their index with their polarities in cross-validation. They are given away once.
+    pub fn take_judged(&mut self) -> Vec<(usize, Vec<f32>)> {
+        self.discriminant.take_judged()
     }
 }
 

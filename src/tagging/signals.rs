@@ -57,6 +57,7 @@ fn signal_tag(
         rule_hits.iter().filter(|hit| matches!(&hit.target, RuleTarget::Signal(id) if *id == signal.id)).collect();
     let best_rule = hits.iter().max_by(|one, other| one.confidence.get().total_cmp(&other.confidence.get()));
     let rule = best_rule.map_or(0.0, |hit| hit.confidence.get());
+    let judged = judge.signals.iter().find(|judged| judged.id == signal.id);
     let places = places_by_model(judge, reading, signal);
     let model = places.first().map_or(0.0, |(_, _, probability)| *probability);
     if rule == 0.0 && places.is_empty() {
@@ -84,7 +85,11 @@ fn signal_tag(
     Some(SignalTag {
         signal_id: signal.id.clone(),
         confidence: Confidence::new(1.0 - (1.0 - rule) * (1.0 - model)),
-        source: if best_rule.is_some() { TagSource::Rule } else { TagSource::Prototype },
+        source: if best_rule.is_some() {
+            TagSource::Rule
+        } else {
+            judged.map_or(TagSource::Prototype, |judged| judged.source)
+        },
         rule_id: best_rule.map(|hit| hit.rule_id.clone()),
         detail,
         evidence,

@@ -74,7 +74,7 @@ pub(super) fn topics_of(
                 parent_id: topic.parent.clone(),
                 confidence: Confidence::new(confidence),
                 sentiment,
-                source: if best_rule.is_some() { TagSource::Rule } else { TagSource::Prototype },
+                source: if best_rule.is_some() { TagSource::Rule } else { topic.source },
                 rule_id: best_rule.map(|hit| hit.rule_id.clone()),
                 evidence,
             })

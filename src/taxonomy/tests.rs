@@ -25,7 +25,10 @@ fn default_taxonomy_has_no_problems_and_enough_examples() {
     let topics = taxonomy.taggable_topics().map(|topic| (topic.id.to_string(), &topic.names, &topic.examples));
     let signals = taxonomy.signals().iter().map(|signal| (signal.id.to_string(), &signal.names, &signal.examples));
     for (id, names, examples) in topics.chain(signals) {
-        for (language, at_least) in [("ru", 12), ("en", 6)] {
+        // A head tells it; examples of what is no complaint would be needed as well.
+        let by_head = id == "complaint" && examples.is_empty();
+        for (language, at_least) in [("ru", 12), ("en", 6)].map(|(code, least)| (code, if by_head { 0 } else { least }))
+        {
             assert!(names.get(language).is_some(), "{id} has a name in {language}");
             let count = examples.iter().filter(|example| example.language == language).count();
             assert!(count >= at_least, "{id} has {count} examples in {language}, at least {at_least} are wanted");

@@ -42,6 +42,12 @@ pub struct HeadOptions {
     /// True to learn each label's name as one more text of it, where the name has a vector: with few rows a name such as
     /// `card_arrival` says much.
     pub names: bool,
+    /// N-grams that the head knows, at most; those of most rows come first.
+    pub most_ngrams: usize,
+    /// Rows that are learnt from and never held out, rising: settings are chosen and figures measured on the others alone.
+    pub aside: Vec<usize>,
+    /// Weight of an error on each row; empty for the same on all.
+    pub weights: Vec<f32>,
     /// Seed of the parts and of the order in which rows are visited.
     pub seed: u64,
 }
@@ -57,6 +63,9 @@ impl Default for HeadOptions {
             folds: 5,
             held_out: Vec::new(),
             names: true,
+            most_ngrams: MOST_NGRAMS,
+            aside: Vec::new(),
+            weights: Vec::new(),
             seed: 1,
         }
     }
@@ -144,8 +153,8 @@ impl<'a> HeadTrainer<'a> {
         encoder: &EncoderIdentity,
         progress: &(dyn Fn(Stage, usize, usize) -> bool + Sync),
     ) -> Result<Fitted, TrainingError> {
-        let lesson = Lesson::new(self, which, options.names)?;
-        let most = (MOST_WEIGHTS / lesson.labels.len()).clamp(1, MOST_NGRAMS);
+        let lesson = Lesson::new(self, which, options)?;
+        let most = (MOST_WEIGHTS / lesson.labels.len()).min(options.most_ngrams).max(1);
         let splits = lesson.splits(options);
         let trial = match splits.len() {
             0 => None,
@@ -187,6 +196,10 @@ impl<'a> HeadTrainer<'a> {
             balanced: options.balanced,
             never_empty: self.kind == LabelKind::Multi && which.iter().all(|row| !self.labels_of(*row).is_empty()),
             held_out: None,
+            trained_on: None,
+            licence: None,
+            taxonomy_version: None,
+            weight: None,
             otklik_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let scales = measure.scales.iter().flat_map(|scale| std::iter::repeat_n(*scale, lesson.labels.len()));
@@ -383,7 +396,7 @@ mod tests {
         let all: Vec<usize> = (0..rows.len()).collect();
         let options = HeadOptions { costs: vec![1.0], ngram_scales: vec![0.7], ..HeadOptions::default() };
         let fitted = trainer.fit(&all, &options, &encoder(), &|_, _, _| true).unwrap();
-        let lesson = Lesson::new(&trainer, &all, true).unwrap();
+        let lesson = Lesson::new(&trainer, &all, &options).unwrap();
         let features = trainer.measure(&all, 1, MOST_NGRAMS).rows(&trainer.sources, 0.7);
         let weights = lesson.weights(&features, &all, 1.0, &options);
         for (row, judged) in all.iter().zip(trainer.judge(&fitted.head, &all)) {

@@ -15,11 +15,12 @@ use crate::tagging::heads::{Calibration, LabelKind};
 /// What is to be learnt: some rows, with indices of labels.
 pub(super) struct Lesson<'a> {
     trainer: &'a HeadTrainer<'a>,
-    which: &'a [usize],
+    /// Rows that can be held out.
+    which: Vec<usize>,
     pub labels: Vec<String>,
-    /// Names of labels, as rows behind the trainer's own: they are learnt from and never held out.
-    names: Vec<usize>,
-    /// The rows and the names.
+    /// Rows that are learnt from and never held out. Names of labels are among them, as rows behind the trainer's own.
+    aside: Vec<usize>,
+    /// All that is learnt from.
     pub taught: Vec<usize>,
     /// Labels of each row and name of the trainer; empty for those that are not in the lesson.
     truth: Vec<Vec<usize>>,
@@ -56,7 +57,7 @@ pub(super) struct Trial {
 }
 
 impl<'a> Lesson<'a> {
-    pub fn new(trainer: &'a HeadTrainer<'a>, which: &'a [usize], with_names: bool) -> Result<Self, TrainingError> {
+    pub fn new(trainer: &'a HeadTrainer<'a>, which: &[usize], options: &HeadOptions) -> Result<Self, TrainingError> {
         let mut labels: Vec<String> = which.iter().flat_map(|row| trainer.labels_of(*row)).cloned().collect();
         labels.sort_unstable();
         labels.dedup();
@@ -74,23 +75,26 @@ impl<'a> Lesson<'a> {
         }
         let mut names: Vec<usize> = (trainer.rows.len()..trainer.sources.len()).collect();
         names.retain(|name| {
-            with_names && trainer.labels_of(*name).iter().all(|label| labels.binary_search(label).is_ok())
+            options.names && trainer.labels_of(*name).iter().all(|label| labels.binary_search(label).is_ok())
         });
-        let taught = [which, &names].concat();
+        let (mut aside, which): (Vec<usize>, Vec<usize>) =
+            which.iter().partition(|row| options.aside.binary_search(row).is_ok());
+        aside.append(&mut names);
+        let taught = [which.as_slice(), &aside].concat();
         let mut truth = vec![Vec::new(); trainer.sources.len()];
         for row in &taught {
             if let Some(truth) = truth.get_mut(*row) {
                 *truth = trainer.labels_of(*row).iter().filter_map(|label| labels.binary_search(label).ok()).collect();
             }
         }
-        Ok(Self { trainer, which, labels, names, taught, truth })
+        Ok(Self { trainer, which, labels, aside, taught, truth })
     }
 
     /// What is held out in turn. Nothing, if most labels have too few rows to be in every part.
     pub fn splits(&self, options: &HeadOptions) -> Vec<Split> {
         if !options.held_out.is_empty() {
             let (held, mut kept): Split = self.which.iter().partition(|row| options.held_out.contains(row));
-            kept.extend(&self.names);
+            kept.extend(&self.aside);
             return vec![(held, kept)];
         }
         let mut counts = vec![0usize; self.labels.len()];
@@ -112,26 +116,26 @@ impl<'a> Lesson<'a> {
         (0..parts)
             .map(|part| {
                 let (held, kept) = folds::split(&part_of, part);
-                (rows(held).collect(), rows(kept).chain(self.names.iter().copied()).collect())
+                (rows(held).collect(), rows(kept).chain(self.aside.iter().copied()).collect())
             })
             .collect()
     }
 
     pub fn weights(&self, features: &FeatureRows, which: &[usize], cost: f32, options: &HeadOptions) -> Weights {
-        let costs = self.costs(which, cost, options.balanced);
+        let costs = self.costs(which, cost, options);
         let wanted = Wanted { labels: self.labels.len(), truth: &self.truth, costs: &costs, seed: options.seed };
         Weights::fit(features, which, &wanted)
     }
 
-    /// The calibration where labels have too few rows to hold any out: names of labels are judged by what the rows teach, and rows
-    /// by what the names teach. Each time only half is known, so the probabilities come out too low rather than too high.
+    /// The calibration where labels have too few rows to hold any out: names of labels (and what else is
+    /// never held out) are judged by what the rows teach, and rows by what the names teach. Each time only half is known, so the probabilities come out too low rather than too high.
     /// `None` if most labels have no name to learn from, or may stand together with others.
     pub fn calibration_by_names(&self, options: &HeadOptions, setting: Setting, most: usize) -> Option<Calibration> {
-        if self.trainer.kind == LabelKind::Multi || self.names.len() * 2 < self.labels.len() {
+        if self.trainer.kind == LabelKind::Multi || self.aside.len() * 2 < self.labels.len() {
             return None;
         }
         let mut margins: Margins = Vec::with_capacity(self.taught.len());
-        for (held, kept) in [(self.which, self.names.as_slice()), (&self.names, self.which)] {
+        for (held, kept) in [(&self.which, &self.aside), (&self.aside, &self.which)] {
             let measure = self.trainer.measure(kept, setting.vector_parts, most);
             let features = measure.rows(&self.trainer.sources, setting.ngram_scale);
             let weights = self.weights(&features, kept, setting.cost, options);
@@ -155,23 +159,25 @@ impl<'a> Lesson<'a> {
     }
 
     /// Cost of an error on each row of the trainer.
-    fn costs(&self, which: &[usize], cost: f32, balanced: bool) -> Vec<f32> {
-        if !balanced {
-            return vec![cost; self.truth.len()];
+    fn costs(&self, which: &[usize], cost: f32, options: &HeadOptions) -> Vec<f32> {
+        let weight_of = |row: usize| options.weights.get(row).copied().unwrap_or(1.0);
+        if !options.balanced {
+            return (0..self.truth.len()).map(|row| cost * weight_of(row)).collect();
         }
-        let mut counts = vec![0f32; self.labels.len()];
-        let labels_in = || which.iter().filter_map(|row| self.truth.get(*row)).flatten();
-        for label in labels_in() {
-            if let Some(count) = counts.get_mut(*label) {
-                *count += 1.0;
+        let mut shares = vec![0f32; self.labels.len()];
+        for row in which {
+            for label in self.truth.get(*row).into_iter().flatten() {
+                if let Some(share) = shares.get_mut(*label) {
+                    *share += weight_of(*row);
+                }
             }
         }
-        let mean = which.len() as f32 / self.labels.len() as f32;
-        let weight = |labels: &Vec<usize>| {
-            let rarest = labels.iter().filter_map(|label| counts.get(*label)).copied().fold(f32::INFINITY, f32::min);
-            if rarest > 0.0 && rarest.is_finite() { cost * mean / rarest } else { cost }
+        let mean = which.iter().map(|row| weight_of(*row)).sum::<f32>() / self.labels.len() as f32;
+        let balance = |labels: &Vec<usize>| {
+            let rarest = labels.iter().filter_map(|label| shares.get(*label)).copied().fold(f32::INFINITY, f32::min);
+            if rarest > 0.0 && rarest.is_finite() { mean / rarest } else { 1.0 }
         };
-        self.truth.iter().map(weight).collect()
+        self.truth.iter().enumerate().map(|(row, labels)| cost * weight_of(row) * balance(labels)).collect()
     }
 
     /// Tries settings on parts held out and gives back the one under which the right labels are most probable: first all costs and

@@ -14,6 +14,7 @@ mod folds;
 mod labelled;
 mod lesson;
 mod prototypes;
+pub mod shipped;
 mod solver;
 
 pub use aspects::{AspectRow, Mention, read_aspects};

@@ -99,6 +99,7 @@ impl Tagger for FakeTagger {
             encoder_id: "fake".into(),
             encoder_sha256: "00".into(),
             prototypes_version: "sha256:fedcba9876543210".into(),
+            heads: vec![HeadIdentity { name: "sentiment".into(), sha256: "0f".repeat(32) }],
         }
     }
 }

@@ -43,7 +43,9 @@ async fn one_text_comes_back_with_everything_known_of_it() {
     assert_eq!(tags.signals[0].detail, "by 23:00");
     let review = tags.review.unwrap();
     assert_eq!((review.needed, review.reasons().collect::<Vec<_>>()), (true, vec![v1::ReviewReason::TeamUnclear]));
-    assert_eq!(tags.provenance.unwrap().encoder_id, "fake");
+    let provenance = tags.provenance.unwrap();
+    assert_eq!(provenance.encoder_id, "fake");
+    assert_eq!(provenance.heads, [v1::HeadIdentity { name: "sentiment".into(), sha256: "0f".repeat(32) }]);
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ pub(super) fn case(id: &str) -> Case {
         encoder_id: "test".to_owned(),
         encoder_sha256: "ab".repeat(32),
         prototypes_version: "sha256:0123456789abcdef".to_owned(),
+        heads: vec![],
     };
     let masked_text = format!("Жалоба {id}: приложение не открывается \"совсем\"\n🦔");
     let tags = Tags {

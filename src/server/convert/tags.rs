@@ -3,8 +3,8 @@
 use crate::feedback::CharSpan;
 use crate::server::wire::v1;
 use crate::tags::{
-    Evidence, Provenance, Review, Sentiment, SentimentTrend, SignalTag, Tags, TeamCandidate, TeamTag, TopicTag,
-    TurnTags,
+    Evidence, HeadIdentity, Provenance, Review, Sentiment, SentimentTrend, SignalTag, Tags, TeamCandidate, TeamTag,
+    TopicTag, TurnTags,
 };
 
 fn each<T: Into<W>, W>(items: Vec<T>) -> Vec<W> {
@@ -131,6 +131,13 @@ impl From<Provenance> for v1::Provenance {
             encoder_id: provenance.encoder_id,
             encoder_sha256: provenance.encoder_sha256,
             prototypes_version: provenance.prototypes_version,
+            heads: each(provenance.heads),
         }
+    }
+}
+
+impl From<HeadIdentity> for v1::HeadIdentity {
+    fn from(head: HeadIdentity) -> Self {
+        Self { name: head.name, sha256: head.sha256 }
     }
 }

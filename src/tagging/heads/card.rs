@@ -78,6 +78,18 @@ pub struct HeadCard {
     /// How it was judged; absent if there were too few rows to hold any out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out: Option<HeldOutFigures>,
+    /// What it was trained on, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_on: Option<String>,
+    /// Terms of what it was trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub licence: Option<String>,
+    /// Version of the taxonomy whose examples it was trained on: it says nothing of another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taxonomy_version: Option<String>,
+    /// Weight of what it says beside what a taxonomy's examples say, 0 to 1, as measured on texts that neither had seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f32>,
     /// Version of otklik that made it.
     pub otklik_version: String,
 }

@@ -21,6 +21,18 @@ pub enum HeadError {
         /// What is wrong, and what is expected.
         problem: String,
     },
+    /// The head tells nothing that is asked.
+    #[error("{}: the head {name:?} with the labels {labels} can't serve: {problem}", path.display())]
+    NoUse {
+        /// The file.
+        path: PathBuf,
+        /// What the file or folder says it tells.
+        name: String,
+        /// Its labels, the first of them.
+        labels: String,
+        /// Why, and what is allowed.
+        problem: String,
+    },
     /// The head was made for vectors of another encoder.
     #[error(
         "{}: made for encoder {made_for} ({made_for_sha256}), this one is {encoder} ({encoder_sha256}); train the head anew or name its encoder",

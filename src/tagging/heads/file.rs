@@ -33,6 +33,14 @@ impl Head {
     /// [`HeadError::File`] if it can't be read, [`HeadError::Format`] if it is no head or damaged, [`HeadError::OtherEncoder`] if
     /// its vectors come from another encoder.
     pub fn load(path: &Path, encoder: &EncoderIdentity) -> Result<Self, HeadError> {
+        Self::load_hashed(path, encoder).map(|(head, _)| head)
+    }
+
+    /// As [`Head::load`], with the SHA-256 of the file, hexadecimal.
+    ///
+    /// # Errors
+    /// As [`Head::load`].
+    pub fn load_hashed(path: &Path, encoder: &EncoderIdentity) -> Result<(Self, String), HeadError> {
         let (bytes, Header { content_sha256, card }) = read(path)?;
         let bad = |problem: String| HeadError::Format { path: path.to_owned(), problem };
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| bad(error.to_string()))?;
@@ -73,7 +81,8 @@ impl Head {
             bias: floats("bias")?,
             calibration,
         };
-        Self::new(card, parts).map_err(bad)
+        let head = Self::new(card, parts).map_err(bad)?;
+        Ok((head, Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()))
     }
 
     /// Reads a head's card alone: what it says of itself, unchecked.

@@ -8,6 +8,9 @@ mod error;
 mod file;
 mod head;
 mod ngrams;
+mod set;
+#[cfg(test)]
+mod set_tests;
 
 pub use card::{HeadCard, HeldOutFigures, LabelKind};
 pub use error::HeadError;
@@ -15,3 +18,4 @@ pub(crate) use head::softmax;
 pub use head::{Calibration, Curve, Head, HeadParts};
 pub(crate) use ngrams::dampened;
 pub use ngrams::{NgramCounts, NgramSpec};
+pub use set::{HeadSet, NO, SENTIMENT, ServingHead, TEAM, TOPICS, YES};
