@@ -19,8 +19,9 @@ use super::train::TrainArgs;
 /// Rows a label, on average, from which some are held out to choose the best epoch.
 const ROWS_TO_HOLD_OUT: usize = 10;
 
-/// One row in so many is held out.
+/// One row in so many is held out; of many rows fewer, because so many are enough.
 const HELD_OUT_PART: usize = 10;
+const HELD_OUT_ROWS: usize = 500;
 
 /// How the encoder is tuned.
 #[derive(Debug, Clone, clap::Args)]
@@ -201,7 +202,8 @@ fn held_out_rows(table: &LabelledTable, labels: usize, seed: u64) -> Vec<usize> 
     if table.rows.len() < ROWS_TO_HOLD_OUT * labels {
         return Vec::new();
     }
-    split(&deal(&strata(&table.rows), HELD_OUT_PART, seed), 0).0
+    let parts = HELD_OUT_PART.max(table.rows.len() / HELD_OUT_ROWS);
+    split(&deal(&strata(&table.rows), parts, seed), 0).0
 }
 
 /// An id of the registry for the encoder that learnt a label: of other alphabets only a hash stays.
