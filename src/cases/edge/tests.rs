@@ -143,6 +143,7 @@ fn told_apart() -> [Case; 2] {
         sentiment: sentiment(SentimentLabel::Neutral),
         source: TagSource::Rule,
         rule_id: None,
+        neighbour_case_ids: vec![],
         evidence: evidence.clone(),
     };
     let signal = |id: &str| SignalTag {
