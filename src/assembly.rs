@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cases::CaseStoreError;
 use crate::cases::edge::{EdgeOptions, EdgeStore};
+use crate::cases::{CaseStore, CaseStoreError, TenantId};
 use crate::config::Config;
 use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Pooling};
 use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
-use crate::tagging::{EncoderIdentity, EngineError, ExampleVectors, ExamplesError, TaggingEngine, TaggingOptions};
+use crate::tagging::{
+    EncoderIdentity, EngineError, ExampleVectors, ExamplesError, Tagger, TaggingEngine, TaggingError, TaggingOptions,
+    corrections,
+};
 use crate::taxonomy::{Taxonomy, TaxonomyError};
 
 /// Vectors of the default taxonomy's examples, beside the model that made them.
@@ -56,6 +59,9 @@ pub enum AssemblyError {
     /// The case store can't be opened.
     #[error(transparent)]
     Cases(#[from] CaseStoreError),
+    /// Corrections can't be learnt.
+    #[error("corrections can't be recalled: {0}")]
+    Corrections(#[from] TaggingError),
     /// The computing threads can't be started.
     #[error("the computing threads can't be started: {0}")]
     Threads(std::io::Error),
@@ -228,6 +234,7 @@ pub fn tagger(config: &Config, progress: &mut dyn Progress) -> Result<TaggingEng
         topic_threshold: config.tagging.topic_threshold,
         max_topics: config.tagging.max_topics,
         max_text_chars: config.limits.max_text_chars,
+        max_corrections: config.tagging.max_corrections,
         ..TaggingOptions::default()
     };
     Ok(TaggingEngine::new(loaded.encoder, loaded.identity, taxonomy, &vectors, pool, options)?)
@@ -252,6 +259,26 @@ pub fn case_store(config: &Config, engine: &TaggingEngine) -> Result<EdgeStore, 
     let store = EdgeStore::open(&config.cases.dir, options)?;
     tracing::info!(folder = %config.cases.dir.display(), "case store open");
     Ok(store)
+}
+
+/// Lets a tagger learn what the store holds of persons' corrections, the newest as configured, and says how many those are.
+///
+/// # Errors
+/// [`AssemblyError::Cases`] if they can't be read, [`AssemblyError::Corrections`] if they can't be learnt.
+pub async fn recall_corrections(
+    config: &Config,
+    tagger: &dyn Tagger,
+    cases: &dyn CaseStore,
+) -> Result<usize, AssemblyError> {
+    let most = config.tagging.max_corrections;
+    let started = Instant::now();
+    let corrected = corrections::stored(cases, &TenantId::default(), most).await?;
+    let count = corrected.len();
+    if count > 0 {
+        tagger.learn(corrected).await?;
+        tracing::info!(count, milliseconds = started.elapsed().as_millis() as u64, "corrections recalled");
+    }
+    Ok(count)
 }
 
 #[cfg(test)]

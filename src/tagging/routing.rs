@@ -59,6 +59,7 @@ pub(super) fn route(taxonomy: &Taxonomy, feedback: &Feedback, topics: &[TopicTag
         rule_id: first.owner.rule_id,
         escalates_to: first.owner.escalates_to,
         alternatives,
+        neighbour_case_ids: Vec::new(),
     };
     (team, unclear)
 }
@@ -72,5 +73,6 @@ fn triage(taxonomy: &Taxonomy) -> TeamTag {
         reason: "no topic was sure enough: triage".to_owned(),
         rule_id: None,
         alternatives: Vec::new(),
+        neighbour_case_ids: Vec::new(),
     }
 }

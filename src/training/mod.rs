@@ -13,6 +13,7 @@ mod fit;
 mod folds;
 mod labelled;
 mod lesson;
+mod prequential;
 mod solver;
 
 pub use aspects::{AspectRow, Mention, read_aspects};
@@ -20,3 +21,4 @@ pub use error::TrainingError;
 pub use fit::{Fitted, HeadOptions, HeadTrainer, Stage, name_as_text};
 pub use folds::{deal, split, strata};
 pub use labelled::{LabelledRow, LabelledTable, TableOptions};
+pub use prequential::{Prequential, PrequentialOptions, Stretch, stream};

@@ -99,6 +99,7 @@ impl Tagger for FakeTagger {
             encoder_id: "fake".into(),
             encoder_sha256: "00".into(),
             prototypes_version: "sha256:fedcba9876543210".into(),
+            corrections_version: String::new(),
         }
     }
 }
@@ -122,6 +123,7 @@ fn tags(id: &str, text: &str) -> Tags {
             sentiment,
             source: TagSource::Prototype,
             rule_id: None,
+            neighbour_case_ids: vec![],
             evidence: vec![evidence],
         }],
         sentiment: Some(sentiment),
@@ -132,6 +134,7 @@ fn tags(id: &str, text: &str) -> Tags {
             rule_id: Some("payments".into()),
             escalates_to: None,
             alternatives: vec![],
+            neighbour_case_ids: vec![],
         },
         signals: vec![SignalTag {
             signal_id: SignalId::new("promise"),
