@@ -9,13 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cases::CaseStoreError;
 use crate::cases::edge::{EdgeOptions, EdgeStore};
+use crate::cases::{CaseStore, CaseStoreError, TenantId};
 use crate::config::Config;
 use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Pooling};
 use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
 use crate::tagging::heads::HeadError;
-use crate::tagging::{EncoderIdentity, EngineError, ExampleVectors, ExamplesError, TaggingEngine, TaggingOptions};
+use crate::tagging::{
+    EncoderIdentity, EngineError, ExampleVectors, ExamplesError, Tagger, TaggingEngine, TaggingError, TaggingOptions,
+    corrections,
+};
 use crate::taxonomy::{Taxonomy, TaxonomyError};
 use crate::training::TrainingError;
 use heads::add_topics_of_examples;
@@ -71,6 +74,9 @@ pub enum AssemblyError {
     /// The case store can't be opened.
     #[error(transparent)]
     Cases(#[from] CaseStoreError),
+    /// Corrections can't be learnt.
+    #[error("corrections can't be recalled: {0}")]
+    Corrections(#[from] TaggingError),
     /// The computing threads can't be started.
     #[error("the computing threads can't be started: {0}")]
     Threads(std::io::Error),
@@ -248,6 +254,7 @@ pub fn tagger(config: &Config, progress: &mut dyn Progress) -> Result<TaggingEng
         topic_threshold: config.tagging.topic_threshold,
         max_topics: config.tagging.max_topics,
         max_text_chars: config.limits.max_text_chars,
+        max_corrections: config.tagging.max_corrections,
         ..TaggingOptions::default()
     };
     Ok(TaggingEngine::new(loaded.encoder, loaded.identity, taxonomy, &vectors, &heads, pool, options)?)
@@ -274,10 +281,32 @@ pub fn case_store(config: &Config, engine: &TaggingEngine) -> Result<EdgeStore, 
     Ok(store)
 }
 
+/// Lets a tagger learn what the store holds of persons' corrections, the newest as configured, and says how many those are.
+///
+/// # Errors
+/// [`AssemblyError::Cases`] if they can't be read, [`AssemblyError::Corrections`] if they can't be learnt.
+pub async fn recall_corrections(
+    config: &Config,
+    tagger: &dyn Tagger,
+    cases: &dyn CaseStore,
+) -> Result<usize, AssemblyError> {
+    let most = config.tagging.max_corrections;
+    let started = Instant::now();
+    let corrected = corrections::stored(cases, &TenantId::default(), most).await?;
+    let count = corrected.len();
+    if count > 0 {
+        tagger.learn(corrected).await?;
+        tracing::info!(count, milliseconds = started.elapsed().as_millis() as u64, "corrections recalled");
+    }
+    Ok(count)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cases::edge::sample;
     use crate::inference::{EncodeInput, Role};
+    use crate::tags::{TagSource, TopicId};
 
     struct Refused;
 
@@ -287,6 +316,80 @@ mod tests {
                 "{done} of {of} examples were computed; `otklik taxonomy encode` writes the file that the model comes with"
             );
         }
+    }
+
+    /// With the shipped encoder and taxonomy, and a store in a folder.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_correction_counts_for_the_next_text_and_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.models.dir = Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models"));
+        config.tagging.examples_dir = folder.path().join("examples");
+        config.cases.dir = folder.path().join("cases");
+        config.compute.threads = 2;
+        let tagger = tagger(&config, &mut Refused).unwrap();
+        let store = case_store(&config, &tagger).unwrap();
+        let tenant = TenantId::default();
+        let text = "Курьер с картой не приехал, а в приложении написано, что вручено";
+        let like = "Курьер с картой так и не приехал, а в приложении пишут, что вручено!";
+        let unlike = "Почему по вкладу снизили ставку?";
+        let tag = async |tagger: &TaggingEngine, text: &str| {
+            tagger.tag(crate::feedback::Feedback::from_text("1", text), None).await.unwrap()
+        };
+        let (before, other) = (tag(&tagger, text).await, tag(&tagger, unlike).await);
+        let given = |tags: &crate::tags::Tags| -> Vec<TopicId> {
+            tags.topics.iter().map(|topic| topic.topic_id.clone()).collect()
+        };
+        let wrong = given(&before.tags);
+        let taxonomy = tagger.taxonomy().clone();
+        let topic = taxonomy.taggable_topics().map(|topic| topic.id.clone()).find(|id| !wrong.contains(id)).unwrap();
+        let team = taxonomy.teams().iter().map(|team| team.id.clone()).find(|id| *id != before.tags.team.team_id);
+        let team = team.unwrap();
+        let case = crate::cases::Case {
+            tags: before.tags.clone(),
+            masked_text: before.tags.masked_text.clone(),
+            ..sample::case("1")
+        };
+        let new = crate::cases::NewCase { case, vector: before.vector.clone() };
+        store.upsert(&tenant, vec![new]).await.unwrap();
+        let correction = crate::cases::Correction {
+            topics: Some(vec![topic.clone()]),
+            team: Some(team.clone()),
+            sentiment: None,
+            corrected_by: None,
+            corrected_at: jiff::Timestamp::from_second(1).unwrap(),
+            note: None,
+        };
+        let corrected = store.correct(&tenant, "1", correction).await.unwrap();
+        tagger.learn(vec![corrections::CorrectedCase::of(corrected).unwrap()]).await.unwrap();
+
+        let check = async |tagger: &TaggingEngine| {
+            let same = tag(tagger, text).await.tags;
+            assert_eq!(given(&same), std::slice::from_ref(&topic), "{:?}", same.topics);
+            assert_eq!(same.team.team_id, team);
+            assert_eq!(same.team.neighbour_case_ids, ["1"]);
+            let topic = &same.topics[0];
+            assert_eq!(
+                (topic.source, topic.neighbour_case_ids.as_slice()),
+                (TagSource::Neighbour, &["1".to_owned()][..])
+            );
+            assert!(!topic.evidence.is_empty() && topic.evidence[0].span.end > 0);
+            assert!(same.provenance.corrections_version.starts_with("1-"));
+            assert!(given(&tag(tagger, like).await.tags).contains(&topic.topic_id));
+            let far = tag(tagger, unlike).await.tags;
+            assert_eq!((far.topics, far.team), (other.tags.topics.clone(), other.tags.team.clone()));
+        };
+        check(&tagger).await;
+        store.close().await.unwrap();
+        drop((store, tagger));
+
+        let tagger = super::tagger(&config, &mut Refused).unwrap();
+        let store = case_store(&config, &tagger).unwrap();
+        assert_eq!(recall_corrections(&config, &tagger, &store).await.unwrap(), 1);
+        check(&tagger).await;
+        tagger.forget(vec!["1".to_owned()]).await.unwrap();
+        assert_eq!(given(&tag(&tagger, text).await.tags), wrong);
+        store.close().await.unwrap();
     }
 
     #[test]

@@ -207,6 +207,8 @@ settings! {
         dir: PathBuf = PathBuf::from("./data/cases"), Allowed::Path;
         /// Calls that may wait for the case store; more are refused with RESOURCE_EXHAUSTED.
         queue_limit: usize = 256, Integer(1, 100_000);
+        /// Most cases that one call looks at to find those that a person should review.
+        review_scan: usize = 2_000, Integer(1, 100_000);
     }
 
     /// The processors.
@@ -221,6 +223,8 @@ settings! {
         topic_threshold: f32 = 0.4, Number(0.0, 1.0);
         /// Most topics of one text.
         max_topics: usize = 5, Integer(1, 100);
+        /// Most corrections that are remembered; the newest are kept. One takes 5 kB of memory, with long texts more; 0 is none.
+        max_corrections: usize = 50_000, Integer(0, 1_000_000);
         /// Folder where vectors of a taxonomy's own examples are kept, so that the next start need not compute them.
         examples_dir: PathBuf = PathBuf::from("./data/examples"), Allowed::Path;
         /// Folder of your own heads: files or folders named sentiment, topics, team or after a signal; each serves instead of the one that comes with the encoder.

@@ -84,6 +84,8 @@ named_enum! {
         Head = "head",
         /// Closeness to the taxonomy's own examples.
         Prototype = "prototype",
+        /// Cases like it that persons corrected.
+        Neighbour = "neighbour",
     }
 }
 
@@ -139,6 +141,9 @@ pub struct TopicTag {
     /// The rule that fired, when `source` is a rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule_id: Option<String>,
+    /// Ids of corrected cases like this one that have the topic, nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbour_case_ids: Vec<String>,
     /// The words it rests on, strongest first; never empty.
     pub evidence: Vec<Evidence>,
 }
@@ -191,6 +196,9 @@ pub struct TeamTag {
     /// Other teams that topics of this text point to, most probable first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<TeamCandidate>,
+    /// Ids of corrected cases like this one that overrode the ownership rules, nearest first; empty if they did not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbour_case_ids: Vec<String>,
 }
 
 /// What was found in one turn of a transcript.
@@ -280,6 +288,9 @@ pub struct Provenance {
     /// The trained heads that were asked, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub heads: Vec<HeadIdentity>,
+    /// Version of the corrections in force: how many, and a hash of what was learnt of them, in order; empty if there were none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub corrections_version: String,
 }
 
 /// A trained head by name and content.

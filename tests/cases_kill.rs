@@ -109,6 +109,7 @@ fn case(id: &str, version: u64) -> Case {
         rule_id: None,
         escalates_to: None,
         alternatives: vec![],
+        neighbour_case_ids: vec![],
     };
     let tags = Tags {
         id: id.to_owned(),
@@ -129,6 +130,7 @@ fn case(id: &str, version: u64) -> Case {
             encoder_sha256: "ab".repeat(32),
             prototypes_version: "sha256:0".to_owned(),
             heads: vec![],
+            corrections_version: String::new(),
         },
     };
     Case {
@@ -144,6 +146,7 @@ fn case(id: &str, version: u64) -> Case {
         occurred_at: None,
         stored_at: Timestamp::UNIX_EPOCH,
         tags,
+        correction: None,
         attributes: [("version".to_owned(), version.to_string())].into(),
     }
 }

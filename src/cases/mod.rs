@@ -4,6 +4,7 @@
 //! behind it. Never here: tagging, protobuf.
 
 pub mod edge;
+pub mod review;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -73,9 +74,90 @@ pub struct Case {
     pub stored_at: Timestamp,
     /// Tags at the time it was stored.
     pub tags: Tags,
+    /// What a person said of the tags; storing the case anew keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correction: Option<Correction>,
     /// Anything else the company keeps beside it.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub attributes: std::collections::BTreeMap<String, String>,
+}
+
+impl Case {
+    /// The topics that count: a person's, if a person named them.
+    pub fn topic_ids(&self) -> Vec<&TopicId> {
+        match self.correction.as_ref().and_then(|correction| correction.topics.as_ref()) {
+            Some(topics) => topics.iter().collect(),
+            None => self.tags.topics.iter().map(|topic| &topic.topic_id).collect(),
+        }
+    }
+
+    /// The team that counts: a person's, if a person named it.
+    pub fn team_id(&self) -> &TeamId {
+        let corrected = self.correction.as_ref().and_then(|correction| correction.team.as_ref());
+        corrected.unwrap_or(&self.tags.team.team_id)
+    }
+
+    /// The overall sentiment that counts: a person's, if a person named it.
+    pub fn sentiment_label(&self) -> Option<SentimentLabel> {
+        let corrected = self.correction.as_ref().and_then(|correction| correction.sentiment);
+        corrected.or(self.tags.sentiment.map(|sentiment| sentiment.label))
+    }
+}
+
+/// What a person said of a case's tags. What is `None` stays as the models said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Correction {
+    /// The right topics; empty is "none".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topics: Option<Vec<TopicId>>,
+    /// The right team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<TeamId>,
+    /// The right overall sentiment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentiment: Option<SentimentLabel>,
+    /// Who said it, by an id of the company.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrected_by: Option<String>,
+    /// When; set by the caller of the store.
+    pub corrected_at: Timestamp,
+    /// Why, in the person's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl Correction {
+    /// This correction, with what it leaves open taken from an earlier one of the same case.
+    #[must_use]
+    pub fn over(self, earlier: Option<Correction>) -> Self {
+        let Some(earlier) = earlier else { return self };
+        Self {
+            topics: self.topics.or(earlier.topics),
+            team: self.team.or(earlier.team),
+            sentiment: self.sentiment.or(earlier.sentiment),
+            corrected_by: self.corrected_by.or(earlier.corrected_by),
+            note: self.note.or(earlier.note),
+            corrected_at: self.corrected_at,
+        }
+    }
+}
+
+/// A stored case with its vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VectoredCase {
+    /// The case.
+    pub case: Case,
+    /// Its unit vector: `[dimension of the store]`.
+    pub vector: Vec<f32>,
+}
+
+/// A part of the cases that a filter matches.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CasePage {
+    /// The cases, in an order that stays.
+    pub cases: Vec<VectoredCase>,
+    /// Where the next part begins; `None` after the last.
+    pub next: Option<String>,
 }
 
 /// A case on its way into the store.
@@ -93,9 +175,9 @@ pub struct NewCase {
 pub struct CaseFilter {
     /// Cases with one of these ids.
     pub ids: Vec<String>,
-    /// Cases with one of these topics among theirs.
+    /// Cases with one of these topics among theirs: a person's topics, where a person named them.
     pub topics: Vec<TopicId>,
-    /// Cases owned by one of these teams.
+    /// Cases owned by one of these teams: a person's choice, where there is one.
     pub teams: Vec<TeamId>,
     /// Cases with one of these signals.
     pub signals: Vec<SignalId>,
@@ -105,7 +187,7 @@ pub struct CaseFilter {
     pub channels: Vec<String>,
     /// Cases of one of these products.
     pub products: Vec<String>,
-    /// Cases with one of these overall sentiments.
+    /// Cases with one of these overall sentiments: a person's word, where there is one.
     pub sentiments: Vec<SentimentLabel>,
     /// Cases of this customer.
     pub customer_id: Option<String>,
@@ -113,6 +195,8 @@ pub struct CaseFilter {
     pub occurred_from: Option<Timestamp>,
     /// Cases said before this time, to the microsecond.
     pub occurred_until: Option<Timestamp>,
+    /// True for cases that a person corrected, false for the others.
+    pub corrected: Option<bool>,
 }
 
 /// What to look for.
@@ -196,12 +280,38 @@ pub enum CaseStoreError {
 /// Keeps cases and finds them again.
 #[async_trait]
 pub trait CaseStore: Send + Sync + 'static {
-    /// Stores cases, replacing those with the same id. When this returns, they survive a crash. All or nothing.
+    /// Stores cases, replacing those with the same id. When this returns, they survive a crash. All or nothing. What a person
+    /// said of a case that is replaced stays with its id, unless the new one brings a correction of its own.
     ///
     /// # Errors
     /// `Invalid` for too many cases in one call, a vector of another dimension or that is not a finite unit vector, a case with a
     /// number that is not finite, an empty id, or an id twice in one call; `Busy`; `Unavailable`.
     async fn upsert(&self, tenant: &TenantId, cases: Vec<NewCase>) -> Result<Vec<UpsertOutcome>, CaseStoreError>;
+
+    /// Keeps what a person said of a case beside its tags, and gives back the case as it is then. What the correction leaves open
+    /// stays as an earlier one said. When this returns, it survives a crash.
+    ///
+    /// # Errors
+    /// `NotFound`, `Busy`, `Unavailable`.
+    async fn correct(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        correction: Correction,
+    ) -> Result<VectoredCase, CaseStoreError>;
+
+    /// A part of the cases that a filter matches, with their vectors: at most `limit`, from where the part before said that the
+    /// next one begins.
+    ///
+    /// # Errors
+    /// `Invalid` for a limit that is not allowed or a beginning that no part named; `Busy`; `Unavailable`.
+    async fn page(
+        &self,
+        tenant: &TenantId,
+        filter: &CaseFilter,
+        from: Option<&str>,
+        limit: usize,
+    ) -> Result<CasePage, CaseStoreError>;
 
     /// One case.
     ///

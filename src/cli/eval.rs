@@ -1,6 +1,7 @@
 //! `otklik eval`: how good a head is.
 
 mod aspects;
+mod prequential;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ Examples:
   otklik eval --head heads/owner --data new.jsonl --label owner --precision 0.95
   otklik eval --data appeals.jsonl --label owner --json | jq .accuracy
   otklik eval --data reviews.jsonl --label aspects --aspects                sentiment topic by topic
+  otklik eval --data appeals.jsonl --label topic --prequential              how soon corrections tell
 
 Exit status: 0 done, 1 a failure of otklik, 2 bad input.")]
 pub struct EvalArgs {
@@ -72,6 +74,13 @@ pub struct EvalArgs {
     /// with negative, neutral, positive or both; dots lead into objects, as in meta.aspects
     #[arg(long, conflicts_with_all = ["head", "train", "folds", "report", "all", "separator"])]
     aspects: bool,
+    /// Measure how soon corrections tell: each row of DATA, in its order, is foretold and then corrected, as the service does with
+    /// `CorrectTags`; beside it stands a head trained anew on all rows before
+    #[arg(long, conflicts_with_all = ["head", "train", "folds", "report", "all", "aspects"])]
+    prequential: bool,
+    /// With --prequential: rows after which the head is trained anew; 0 trains none
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "prequential")]
+    retrain_every: usize,
     /// Accuracy wanted among the texts that are answered: the share that can be answered with it is told
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     precision: f32,
@@ -104,6 +113,9 @@ struct Outcome {
 pub fn run(args: &EvalArgs, config: &Config) -> anyhow::Result<ExitCode> {
     if args.aspects {
         return aspects::run(args, config);
+    }
+    if args.prequential {
+        return prequential::run(args, config);
     }
     let options = EvaluationOptions { precision: args.precision, ..EvaluationOptions::default() };
     options.check().map_err(TrainingError::from)?;

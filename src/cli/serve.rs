@@ -62,6 +62,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         });
         made.await.context("the start was interrupted")??
     };
+    assembly::recall_corrections(&config, &*engine, &*store).await?;
     announce(address);
     let cases: Arc<dyn CaseStore> = store;
     let served = server::serve(&config, engine, Arc::clone(&cases), listener, server::shutdown_signal()).await;

@@ -15,7 +15,7 @@ use super::convert::{self, check_item_count};
 use super::status::{self, Faults};
 use super::wire::v1::{self, upsert_cases_result};
 use super::work;
-use crate::cases::{Case, CaseStore, NewCase, SimilarQuery, SimilarTo, TenantId};
+use crate::cases::{Case, CaseStore, NewCase, SimilarQuery, SimilarTo, TenantId, UpsertOutcome};
 use crate::config::Config;
 use crate::feedback::Feedback;
 use crate::tagging::{Tagged, Tagger};
@@ -51,6 +51,20 @@ impl v1::case_service_server::CaseService for CaseService {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let outcome = self.find(message, call.due()).await;
         call.close(outcome.map(|cases| v1::FindSimilarResponse { cases }))
+    }
+
+    async fn correct_tags(&self, request: Request<v1::CorrectTagsRequest>) -> Result<Response<v1::Case>, Status> {
+        let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
+        call.close(self.correct(message).await)
+    }
+
+    async fn list_for_review(
+        &self,
+        request: Request<v1::ListForReviewRequest>,
+    ) -> Result<Response<v1::ListForReviewResponse>, Status> {
+        let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
+        let outcome = self.list_review(message).await;
+        call.close(outcome.map(|cases| v1::ListForReviewResponse { cases }))
     }
 
     async fn delete_cases(
@@ -90,6 +104,9 @@ impl CaseService {
         if outcomes.len() != expected {
             return Err(status::internal("the case store answered for another number of cases than it was given"));
         }
+        let stored = tagged.iter().filter_map(|(id, new_case)| new_case.as_ref().ok().map(|_| id)).zip(&outcomes);
+        let replaced = stored.filter(|(_, outcome)| **outcome == UpsertOutcome::Replaced).map(|(id, _)| id.clone());
+        self.learn_again(replaced.collect()).await;
         let mut outcomes = outcomes.into_iter();
         let results = tagged.into_iter().map(|(id, new_case)| {
             let stored = new_case.and_then(|new_case| match outcomes.next() {
@@ -162,7 +179,12 @@ impl CaseService {
 
     async fn delete(&self, message: v1::DeleteCasesRequest) -> Result<u64, Status> {
         let filter = convert::deletion(message, &self.config.limits)?;
-        self.cases.delete(&self.tenant, &filter).await.map_err(status::of_cases)
+        let corrected = self.corrected_ids(&filter).await?;
+        let deleted = self.cases.delete(&self.tenant, &filter).await.map_err(status::of_cases)?;
+        if !corrected.is_empty() {
+            self.tagger.forget(corrected).await.map_err(|error| status::of_tagging(error, ""))?;
+        }
+        Ok(deleted)
     }
 }
 
@@ -181,6 +203,7 @@ fn new_case(feedback: Feedback, tagged: Tagged) -> NewCase {
         occurred_at: feedback.occurred_at,
         stored_at: Timestamp::now(),
         tags: tagged.tags,
+        correction: None,
         attributes: feedback.attributes,
     };
     NewCase { case, vector: tagged.vector }

@@ -8,6 +8,7 @@ mod body;
 mod call;
 mod case_service;
 mod convert;
+mod corrections;
 mod deadline;
 mod drain;
 mod guard;

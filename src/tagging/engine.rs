@@ -1,11 +1,12 @@
 //! The tagger itself: one walk from feedback to tags on the compute pool.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
 
+use super::corrections::{Background, CorrectedCase, Corrections};
 use super::document::{Document, Voice};
 use super::examples::ExampleVectors;
 use super::heads::HeadSet;
@@ -15,11 +16,13 @@ use super::routing::route;
 use super::sentiment::{Polarity, mean_polarity, sentiment_of};
 use super::signals::{has_sentiment, signals_in_turn, signals_of, without_facts};
 use super::topics::topics_of;
+use super::votes::{Votes, thoughts};
 use super::{Tagged, Tagger, TaggingError};
 use crate::feedback::{Body, CharSpan, Feedback, FeedbackKind, Speaker};
 use crate::inference::{ComputePool, EncodeInput, EncodePlan, Encoder, InferenceError, PassOutput, PoolError, Role};
 use crate::tags::{
-    Language, Provenance, Review, ReviewReason, Sentiment, SentimentTrend, SignalTag, Tags, TopicId, TopicTag, TurnTags,
+    Language, Provenance, Review, ReviewReason, Sentiment, SentimentTrend, SignalTag, Tags, TeamId, TopicId, TopicTag,
+    TurnTags,
 };
 use crate::taxonomy::{RuleHit, RuleTarget, Taxonomy};
 
@@ -43,11 +46,13 @@ pub struct TaggingOptions {
     pub max_windows: usize,
     /// Longest text, or turns together, in characters.
     pub max_text_chars: usize,
+    /// Corrections that are remembered, at most; the newest are kept.
+    pub max_corrections: usize,
 }
 
 impl Default for TaggingOptions {
     fn default() -> Self {
-        Self { topic_threshold: 0.4, max_topics: 5, max_windows: 64, max_text_chars: 100_000 }
+        Self { topic_threshold: 0.4, max_topics: 5, max_windows: 64, max_text_chars: 100_000, max_corrections: 50_000 }
     }
 }
 
@@ -91,7 +96,10 @@ struct Walk {
     encoder: Encoder,
     judge: Judge,
     options: TaggingOptions,
+    /// Without the version of the corrections.
     provenance: Provenance,
+    /// Read by each text, and held alone for the milliseconds that learning takes.
+    corrections: RwLock<Corrections>,
 }
 
 impl TaggingEngine {
@@ -132,6 +140,9 @@ impl TaggingEngine {
         pool: Arc<ComputePool>,
         options: TaggingOptions,
     ) -> Result<Self, EngineError> {
+        let examples = example_texts(&taxonomy)?;
+        let background = Background::of(examples.iter().filter_map(|text| vectors.get(text)));
+        let corrections = RwLock::new(Corrections::new(options.max_corrections, &background));
         let judge = Judge::new(taxonomy, vectors, heads)?;
         let [topics, sentiment] = judge.held_out();
         tracing::info!(
@@ -148,8 +159,9 @@ impl TaggingEngine {
             encoder_sha256: identity.sha256,
             prototypes_version: judge.version().to_owned(),
             heads: judge.heads().to_vec(),
+            corrections_version: String::new(),
         };
-        Ok(Self { pool, walk: Arc::new(Walk { encoder, judge, options, provenance }) })
+        Ok(Self { pool, walk: Arc::new(Walk { encoder, judge, options, provenance, corrections }) })
     }
 
     /// The taxonomy that tags are made under.
@@ -217,8 +229,30 @@ impl Tagger for TaggingEngine {
         self.pool.run(FRAME_TOKENS, deadline, move || walk.finish(&work, states)).await.map_err(refusal)
     }
 
+    async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+        let walk = Arc::clone(&self.walk);
+        // What a person said is in the store already: no deadline makes it undone.
+        self.pool.run(FRAME_TOKENS, None, move || walk.learn(cases)).await.map_err(refusal)
+    }
+
+    async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError> {
+        let walk = Arc::clone(&self.walk);
+        let forgotten = self.pool.run(FRAME_TOKENS, None, move || {
+            walk.corrections.write().unwrap_or_else(PoisonError::into_inner).forget(&case_ids)
+        });
+        forgotten.await.map(|_| ()).map_err(refusal)
+    }
+
+    fn knows_topic(&self, id: &TopicId) -> bool {
+        self.walk.judge.topics.iter().any(|topic| topic.id == *id)
+    }
+
+    fn knows_team(&self, id: &TeamId) -> bool {
+        self.walk.judge.taxonomy.team(id).is_some()
+    }
+
     fn provenance(&self) -> Provenance {
-        self.walk.provenance.clone()
+        self.walk.provenance_with(&self.walk.corrections())
     }
 }
 
@@ -267,6 +301,34 @@ struct Work {
 }
 
 impl Walk {
+    fn corrections(&self) -> RwLockReadGuard<'_, Corrections> {
+        self.corrections.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn provenance_with(&self, corrections: &Corrections) -> Provenance {
+        Provenance { corrections_version: corrections.version(), ..self.provenance.clone() }
+    }
+
+    fn learn(&self, cases: Vec<CorrectedCase>) {
+        // A vector of another length can't be compared; the store keeps none.
+        let cases = cases.into_iter().filter(|case| case.vector.len() == self.encoder.dimension());
+        let mut cases: Vec<_> = cases
+            .map(|case| {
+                let thoughts = thoughts(&self.judge, &case.tags, &case.masked_text, &case.vector);
+                (case, thoughts)
+            })
+            .collect();
+        let mut corrections = self.corrections.write().unwrap_or_else(PoisonError::into_inner);
+        match (cases.pop(), cases.is_empty()) {
+            (Some((case, thoughts)), true) => corrections.learn(case, thoughts),
+            (Some(last), false) => {
+                cases.push(last);
+                corrections.learn_many(cases);
+            }
+            (None, _) => {}
+        }
+    }
+
     /// Makes the text ready; tags it right away if one pass is enough.
     fn begin(&self, feedback: Feedback) -> Result<Begun, TaggingError> {
         let document = Document::new(&feedback);
@@ -300,9 +362,22 @@ impl Walk {
         let hits = rule_hits(&self.judge, document);
 
         let speaker = document.voices.first().map_or(Speaker::Customer, |voice| voice.speaker);
+        let masked_text = document.masked_text();
+        let corrections = self.corrections();
+        let vector = encodings.first().and_then(|encoding| encoding.vector.get(..self.encoder.dimension()));
+        let vector = vector.unwrap_or_default();
+        let votes = Votes::new(&corrections, &masked_text, vector);
         let said = |speaker| {
             let TaggingOptions { topic_threshold, max_topics, .. } = self.options;
-            topics_of(&self.judge, &reading, speaker, &hits, topic_threshold, max_topics)
+            let of = |threshold, most| topics_of(&self.judge, &reading, speaker, &hits, threshold, most);
+            match &votes {
+                None => of(topic_threshold, max_topics),
+                Some(votes) => {
+                    let bounds = (topic_threshold, max_topics);
+                    let polarity = overall_polarity(&reading);
+                    votes.on_topics(&self.judge, &reading, speaker, polarity, of(0.0, usize::MAX), bounds)
+                }
+            }
         };
         let has_words = document.has_words();
         let topics = if has_words { said(speaker) } else { Vec::new() };
@@ -312,7 +387,12 @@ impl Walk {
             (Some(voice), Some(encoding)) if has_words => self.judge.teams(&encoding.vector, &voice.text),
             _ => Vec::new(),
         };
-        let (team, team_unclear) = route(&self.judge.taxonomy, feedback, &topics, by_head);
+        let (mut team, mut team_unclear) = route(&self.judge.taxonomy, feedback, &topics, by_head);
+        if let Some(votes) = votes.as_ref().filter(|_| has_words) {
+            let overridden;
+            (team, overridden) = votes.on_team(&self.judge.taxonomy, team);
+            team_unclear &= !overridden;
+        }
         let language = document.language();
         let truncated = encodings.iter().any(|encoding| encoding.truncated);
         let tokens = encodings.iter().map(|encoding| encoding.tokens as u32).sum();
@@ -321,8 +401,8 @@ impl Walk {
             sentiment: overall_polarity(&reading).map(sentiment_of),
             sentiment_trend: trend(&turns),
             review: review(has_words, &topics, team_unclear, language, truncated),
-            masked_text: document.masked_text(),
-            provenance: self.provenance.clone(),
+            provenance: self.provenance_with(&corrections),
+            masked_text,
             id: feedback.id.clone(),
             language,
             topics,

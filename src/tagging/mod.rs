@@ -3,6 +3,7 @@
 //! Enters: [`Feedback`] and a loaded taxonomy. Leaves: [`Tags`] with evidence, provenance and abstention, and the vector that
 //! the case store keeps. Never here: protobuf, storage engines, candle.
 
+pub mod corrections;
 mod detectors;
 mod discriminant;
 mod document;
@@ -17,6 +18,7 @@ mod sentiment;
 mod signals;
 mod terms;
 mod topics;
+mod votes;
 
 use std::time::Instant;
 
@@ -31,7 +33,8 @@ pub(crate) use judge::{Unseen, weight_beside_examples};
 pub(crate) use sentiment::labelled_examples as sentiment_examples;
 
 use crate::feedback::Feedback;
-use crate::tags::{Provenance, Tags};
+use crate::tags::{Provenance, Tags, TeamId, TopicId};
+use corrections::CorrectedCase;
 
 /// Tags, and the vector of the whole text that they were made from.
 #[derive(Debug, Clone)]
@@ -79,6 +82,25 @@ pub trait Tagger: Send + Sync + 'static {
     /// # Errors
     /// [`TaggingError`]; see its variants.
     async fn tag(&self, feedback: Feedback, deadline: Option<Instant>) -> Result<Tagged, TaggingError>;
+
+    /// Learns what persons corrected, the oldest first; when this returns, the next text profits. A later correction of the same
+    /// case takes the place of the earlier.
+    ///
+    /// # Errors
+    /// [`TaggingError::Overloaded`], [`TaggingError::Internal`].
+    async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError>;
+
+    /// Forgets the corrections of these cases, as when they are erased.
+    ///
+    /// # Errors
+    /// [`TaggingError::Overloaded`], [`TaggingError::Internal`].
+    async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError>;
+
+    /// True if the taxonomy has a topic that texts can be given.
+    fn knows_topic(&self, id: &TopicId) -> bool;
+
+    /// True if the taxonomy has a team.
+    fn knows_team(&self, id: &TeamId) -> bool;
 
     /// What makes the tags at the moment.
     fn provenance(&self) -> Provenance;

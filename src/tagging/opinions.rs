@@ -89,8 +89,12 @@ impl Opinion {
         self.places.contains(&place)
     }
 
-    /// The probabilities of the examples' model together with what the head says.
+    /// The probabilities of the examples' model together with what the head says. A head that looks at deep vectors says nothing of
+    /// a stored one, which is not deep.
     pub fn blend(&self, examples: &mut [f32], vector: &[f32], counted: &Counted) {
+        if self.serving.head.parts().mean.len() > vector.len() {
+            return;
+        }
         let head = self.probabilities(vector, counted);
         match self.serving.head.card().kind {
             LabelKind::Single => blend(examples, &head, &self.places, self.weight),

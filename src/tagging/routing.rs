@@ -71,6 +71,7 @@ pub(super) fn route(
         rule_id: first.owner.rule_id,
         escalates_to: first.owner.escalates_to,
         alternatives,
+        neighbour_case_ids: Vec::new(),
     };
     (team, unclear)
 }
@@ -91,6 +92,7 @@ fn named_by_head(taxonomy: &Taxonomy, teams: Vec<(TeamId, f32)>) -> Option<(Team
         .collect();
     let unclear = alternatives.first().is_some_and(|second| second.confidence.get() >= probability * UNCLEAR_SHARE);
     let team = TeamTag {
+        neighbour_case_ids: Vec::new(),
         escalates_to: taxonomy.team(&team_id).and_then(|team| team.escalates_to.clone()),
         team_id,
         confidence: Confidence::new(probability),
@@ -110,5 +112,6 @@ fn triage(taxonomy: &Taxonomy) -> TeamTag {
         reason: "no topic was sure enough: triage".to_owned(),
         rule_id: None,
         alternatives: Vec::new(),
+        neighbour_case_ids: Vec::new(),
     }
 }

@@ -153,7 +153,11 @@ fn add_loop_of_deflections(judge: &Judge, tags: &mut Vec<SignalTag>) {
 /// A complaint without facts is about nothing in particular: what only looks like a topic's examples is none then.
 pub(super) fn without_facts(topics: Vec<TopicTag>, signals: &[SignalTag]) -> Vec<TopicTag> {
     let vague = signals.iter().any(|signal| signal.signal_id.as_str() == known::VAGUE);
-    if vague && topics.iter().all(|topic| topic.source != TagSource::Rule) { Vec::new() } else { topics }
+    if vague && topics.iter().all(|topic| !matches!(topic.source, TagSource::Rule | TagSource::Neighbour)) {
+        Vec::new()
+    } else {
+        topics
+    }
 }
 
 /// Signals whose evidence stands in a turn.

@@ -76,6 +76,7 @@ pub(super) fn topics_of(
                 sentiment,
                 source: if best_rule.is_some() { TagSource::Rule } else { topic.source },
                 rule_id: best_rule.map(|hit| hit.rule_id.clone()),
+                neighbour_case_ids: Vec::new(),
                 evidence,
             })
         })

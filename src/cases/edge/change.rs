@@ -5,7 +5,7 @@
 
 use qdrant_edge::external::uuid::Uuid;
 
-use crate::cases::{Case, NewCase, TenantId};
+use crate::cases::{Case, Correction, NewCase, TenantId};
 
 const UPSERT: u8 = 1;
 const DELETE: u8 = 2;
@@ -30,6 +30,15 @@ impl StoredCase {
         // JSON has no NaN and no infinity: they are written as null, and are noticed only when read.
         serde_json::from_str::<Case>(&json).map_err(|error| error.to_string())?;
         Ok(Self { tenant: tenant.clone(), case: new.case, json, vector: new.vector })
+    }
+}
+
+impl StoredCase {
+    /// The same case with a correction.
+    pub(super) fn corrected(mut self, correction: Correction) -> Result<Self, String> {
+        self.case.correction = Some(correction);
+        self.json = serde_json::to_string(&self.case).map_err(|error| error.to_string())?;
+        Ok(self)
     }
 }
 

@@ -7,7 +7,7 @@
 //! without waiting and panics if it can't have them: that of the engine's log, which only an update takes, and that of the
 //! list of segments, which reads only share. So reads may run beside a flush, updates may not.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io;
@@ -23,7 +23,7 @@ use qdrant_edge::{
 
 use super::change::Change;
 use super::payload::{self, DENSE, Field};
-use crate::cases::{Case, SimilarCase};
+use crate::cases::{Case, Correction, SimilarCase, VectoredCase};
 
 /// Points in one update of the engine; bounds how much it holds in memory at once.
 const UPSERT_CHUNK: usize = 256;
@@ -148,6 +148,47 @@ impl Engine {
         let nothing = Some(WithPayloadInterface::Bool(false));
         let records = self.with("look up cases", |shard| shard.retrieve(&ids, nothing, None))?;
         Ok(records.into_iter().filter_map(|record| uuid(record.id)).collect())
+    }
+
+    /// What persons said of some points, where they did.
+    pub(super) fn corrections(&self, points: &[Uuid]) -> Result<HashMap<Uuid, Correction>, EngineFault> {
+        if points.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids: Vec<PointId> = points.iter().copied().map(PointId::Uuid).collect();
+        let fields = Some(WithPayloadInterface::Fields(vec![Field::Corrected.path(), payload::case_path()]));
+        let records = self.with("read corrections", |shard| shard.retrieve(&ids, fields, None))?;
+        let mut corrections = HashMap::new();
+        for record in records.iter().filter(|record| payload::is_corrected(record.payload.as_ref())) {
+            let correction = payload::case(record.payload.as_ref())?.correction;
+            if let (Some(point), Some(correction)) = (uuid(record.id), correction) {
+                corrections.insert(point, correction);
+            }
+        }
+        Ok(corrections)
+    }
+
+    /// A part of the cases that a filter matches, with their vectors, and the point that the next part begins with.
+    pub(super) fn page(
+        &self,
+        filter: Filter,
+        from: Option<Uuid>,
+        limit: usize,
+    ) -> Result<(Vec<VectoredCase>, Option<Uuid>), EngineFault> {
+        let request = ScrollRequest {
+            offset: from.map(PointId::Uuid),
+            limit: Some(limit),
+            filter: Some(filter),
+            with_payload: Some(WithPayloadInterface::Fields(vec![payload::case_path()])),
+            with_vector: WithVector::Selector(vec![DENSE.to_owned()]),
+            order_by: None,
+        };
+        let (records, next) = self.with("list cases", |shard| shard.scroll(request))?;
+        let cases = records.into_iter().map(|record| {
+            let case = payload::case(record.payload.as_ref())?;
+            Ok(VectoredCase { case, vector: payload::dense(record.vector)? })
+        });
+        Ok((cases.collect::<Result<_, _>>()?, next.and_then(uuid)))
     }
 
     /// The points that a filter matches.

@@ -3,7 +3,7 @@
 use qdrant_edge::external::ordered_float::OrderedFloat;
 use qdrant_edge::{AnyVariants, Condition, FieldCondition, Filter, HasIdCondition, Match, MatchAny, PointId, Range};
 
-use super::payload::{Field, point_id};
+use super::payload::{CORRECTED, Field, point_id};
 use crate::cases::{CaseFilter, TenantId};
 
 /// The engine's filter: always the tenant, then each condition that is set.
@@ -20,6 +20,7 @@ pub(super) fn engine_filter(tenant: &TenantId, filter: &CaseFilter) -> Filter {
         customer_id,
         occurred_from,
         occurred_until,
+        corrected,
     } = filter;
     let mut must = vec![one_of(Field::Tenant, [tenant.as_str()])];
     if !ids.is_empty() {
@@ -48,13 +49,24 @@ pub(super) fn engine_filter(tenant: &TenantId, filter: &CaseFilter) -> Filter {
         };
         must.push(Condition::Field(FieldCondition::new_range(Field::OccurredAt.path(), range)));
     }
-    Filter { must: Some(must), ..Filter::default() }
+    let by_persons = one_of(Field::Corrected, [CORRECTED]);
+    let must_not = match corrected {
+        Some(true) => {
+            must.push(by_persons);
+            None
+        }
+        Some(false) => Some(vec![by_persons]),
+        None => None,
+    };
+    Filter { must: Some(must), must_not, ..Filter::default() }
 }
 
 /// The same filter without one case.
 pub(super) fn leaving_out(filter: Filter, tenant: &TenantId, case_id: &str) -> Filter {
     let left_out = [PointId::Uuid(point_id(tenant, case_id))].into_iter().collect::<HasIdCondition>();
-    Filter { must_not: Some(vec![Condition::HasId(left_out)]), ..filter }
+    let mut must_not = filter.must_not.unwrap_or_default();
+    must_not.push(Condition::HasId(left_out));
+    Filter { must_not: Some(must_not), ..filter }
 }
 
 fn one_of<'a>(field: Field, values: impl IntoIterator<Item = &'a str>) -> Condition {

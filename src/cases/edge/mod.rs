@@ -15,7 +15,7 @@ mod journal;
 mod owner;
 mod payload;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +27,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use qdrant_edge::external::uuid::Uuid;
 use tokio::sync::oneshot;
 
 use self::change::{Change, StoredCase};
@@ -38,13 +39,17 @@ use self::journal::{Journal, JournalFault};
 use self::owner::{Command, Owner, Shared};
 use self::payload::point_id;
 use super::{
-    Case, CaseFilter, CaseStore, CaseStoreError, NewCase, SimilarCase, SimilarQuery, SimilarTo, TenantId, UpsertOutcome,
+    Case, CaseFilter, CasePage, CaseStore, CaseStoreError, Correction, NewCase, SimilarCase, SimilarQuery, SimilarTo,
+    TenantId, UpsertOutcome, VectoredCase,
 };
 
 /// The most cases that one upsert may hold.
 pub const MAX_BATCH: usize = 10_000;
 /// The most cases that one search may return.
 pub const MAX_SIMILAR: usize = 10_000;
+
+/// The most cases that one part of a scan may hold.
+pub const MAX_PAGE: usize = 10_000;
 
 /// How a store is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,6 +166,33 @@ impl CaseStore for EdgeStore {
         self.ask(|reply| Command::Upsert { cases, reply }).await
     }
 
+    async fn correct(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        correction: Correction,
+    ) -> Result<VectoredCase, CaseStoreError> {
+        let (tenant, id) = (tenant.clone(), id.to_owned());
+        self.ask(|reply| Command::Correct { tenant, id, correction, reply }).await
+    }
+
+    async fn page(
+        &self,
+        tenant: &TenantId,
+        filter: &CaseFilter,
+        from: Option<&str>,
+        limit: usize,
+    ) -> Result<CasePage, CaseStoreError> {
+        if !(1..=MAX_PAGE).contains(&limit) {
+            return Err(invalid("limit", format!("{limit} is not allowed; 1 to {MAX_PAGE} is")));
+        }
+        let from = from.map(Uuid::parse_str).transpose();
+        let from = from.map_err(|error| invalid("from", format!("names no part: {error}")))?;
+        let filter = engine_filter(tenant, filter);
+        let (cases, next) = self.read(move |engine| engine.page(filter, from, limit)).await?;
+        Ok(CasePage { cases, next: next.map(|point| point.to_string()) })
+    }
+
     async fn get(&self, tenant: &TenantId, id: &str) -> Result<Case, CaseStoreError> {
         let point = point_id(tenant, id);
         let case = self.read(move |engine| engine.case(point)).await?;
@@ -215,11 +247,11 @@ impl CaseStore for EdgeStore {
         let commands = self.commands.clone().ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
         // The queue may be full, and closing waits for its place in it.
-        let sent = tokio::task::spawn_blocking(move || commands.send(Command::Close { reply })).await;
+        let sent = tokio::task::spawn_blocking(move || commands.send(Command::Close { reply }).is_ok()).await;
         match sent {
-            Ok(Ok(())) => answer.await.unwrap_or_else(|_| Err(closed())),
+            Ok(true) => answer.await.unwrap_or_else(|_| Err(closed())),
             // Closed before.
-            Ok(Err(_)) => Ok(()),
+            Ok(false) => Ok(()),
             Err(error) => Err(CaseStoreError::Unavailable(error.to_string())),
         }
     }

@@ -4,7 +4,7 @@
 //! journalled and could not be applied leaves the store broken: the journal knows more than the engine, and only opening the
 //! store again brings them together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -19,7 +19,7 @@ use super::engine::{Engine, EngineFault};
 use super::folder::StoreFolder;
 use super::journal::{Journal, JournalFault};
 use super::payload::point_id;
-use crate::cases::{CaseStoreError, UpsertOutcome};
+use crate::cases::{CaseStoreError, Correction, NewCase, TenantId, UpsertOutcome, VectoredCase};
 
 /// Commands in one transaction of the journal.
 const GROUP_COMMANDS: usize = 64;
@@ -34,6 +34,8 @@ type Reply<T> = oneshot::Sender<Result<T, CaseStoreError>>;
 pub(super) enum Command {
     /// Stores cases.
     Upsert { cases: Vec<StoredCase>, reply: Reply<Vec<UpsertOutcome>> },
+    /// Keeps what a person said of a case.
+    Correct { tenant: TenantId, id: String, correction: Correction, reply: Reply<VectoredCase> },
     /// Deletes what a filter matches.
     Delete { filter: Box<Filter>, reply: Reply<u64> },
     /// Flushes and ends the thread.
@@ -44,6 +46,7 @@ impl Command {
     fn is_abandoned(&self) -> bool {
         match self {
             Command::Upsert { reply, .. } => reply.is_closed(),
+            Command::Correct { reply, .. } => reply.is_closed(),
             Command::Delete { reply, .. } => reply.is_closed(),
             Command::Close { .. } => false,
         }
@@ -116,6 +119,8 @@ enum GroupFault {
 enum Outcome {
     Upserted(Vec<UpsertOutcome>),
     Deleted(u64),
+    /// `None` if there is no such case.
+    Corrected(Option<Box<VectoredCase>>),
 }
 
 /// The state of the owner thread.
@@ -196,12 +201,16 @@ impl Owner {
     }
 
     /// Commands that can be journalled together, and the first one after them. A deletion never follows an upsert in one group:
-    /// its filter is matched against what the engine holds, and must not miss what was just stored.
+    /// its filter is matched against what the engine holds, and must not miss what was just stored. A correction goes alone: it
+    /// reads what the engine holds of its case, and what comes after it reads the correction.
     fn gather(&self, first: Command) -> (Vec<Command>, Option<Command>) {
         let mut group = vec![first];
         let mut cases = 0;
         let mut has_upsert = false;
         loop {
+            if let Some(Command::Correct { .. }) = group.last() {
+                return (group, None);
+            }
             if let Some(Command::Upsert { cases: added, .. }) = group.last() {
                 cases += added.len();
                 has_upsert = true;
@@ -210,7 +219,7 @@ impl Owner {
                 return (group, None);
             }
             match self.commands.try_recv() {
-                Ok(command @ Command::Close { .. }) => return (group, Some(command)),
+                Ok(command @ (Command::Close { .. } | Command::Correct { .. })) => return (group, Some(command)),
                 Ok(command @ Command::Delete { .. }) if has_upsert => return (group, Some(command)),
                 Ok(command) => group.push(command),
                 Err(_) => return (group, None),
@@ -240,6 +249,9 @@ impl Owner {
                     match (command, outcome) {
                         (Command::Upsert { reply, .. }, Outcome::Upserted(outcomes)) => drop(reply.send(Ok(outcomes))),
                         (Command::Delete { reply, .. }, Outcome::Deleted(count)) => drop(reply.send(Ok(count))),
+                        (Command::Correct { id, reply, .. }, Outcome::Corrected(corrected)) => {
+                            drop(reply.send(corrected.map(|case| *case).ok_or(CaseStoreError::NotFound { id })));
+                        }
                         _ => {}
                     }
                 }
@@ -251,6 +263,7 @@ impl Owner {
                     match command {
                         Command::Upsert { reply, .. } => drop(reply.send(Err(error()))),
                         Command::Delete { reply, .. } => drop(reply.send(Err(error()))),
+                        Command::Correct { reply, .. } => drop(reply.send(Err(error()))),
                         Command::Close { reply } => drop(reply.send(Err(error()))),
                     }
                 }
@@ -347,6 +360,7 @@ fn plan(engine: &Engine, group: &mut [Command]) -> Result<Vec<(Option<Change>, O
             Command::Upsert { cases, .. } => {
                 let points: Vec<Uuid> = cases.iter().map(|stored| point_id(&stored.tenant, &stored.case.id)).collect();
                 let stored_already = engine.existing(&points)?;
+                keep_corrections(engine, cases, &stored_already, &exists)?;
                 let outcome = |point: &Uuid| match exists.insert(*point, true) {
                     Some(true) => UpsertOutcome::Replaced,
                     Some(false) => UpsertOutcome::Created,
@@ -362,10 +376,55 @@ fn plan(engine: &Engine, group: &mut [Command]) -> Result<Vec<(Option<Change>, O
                 let count = points.len() as u64;
                 ((count > 0).then_some(Change::Delete(points)), Outcome::Deleted(count))
             }
+            Command::Correct { tenant, id, correction, .. } => {
+                let (change, corrected) = plan_correction(engine, tenant, id, correction)?;
+                (change, Outcome::Corrected(corrected.map(Box::new)))
+            }
             Command::Close { .. } => continue,
         });
     }
     Ok(planned)
+}
+
+/// Gives cases that replace others what persons said of those, unless they bring corrections of their own.
+fn keep_corrections(
+    engine: &Engine,
+    cases: &mut [StoredCase],
+    stored_already: &HashSet<Uuid>,
+    exists: &HashMap<Uuid, bool>,
+) -> Result<(), EngineFault> {
+    let deleted = |point: &Uuid| exists.get(point) == Some(&false);
+    let replaced: Vec<Uuid> = stored_already.iter().copied().filter(|point| !deleted(point)).collect();
+    let mut corrections = engine.corrections(&replaced)?;
+    if corrections.is_empty() {
+        return Ok(());
+    }
+    for stored in cases.iter_mut().filter(|stored| stored.case.correction.is_none()) {
+        if let Some(correction) = corrections.remove(&point_id(&stored.tenant, &stored.case.id)) {
+            *stored = stored.clone().corrected(correction).map_err(unstorable)?;
+        }
+    }
+    Ok(())
+}
+
+/// The case with the correction, to be stored in the place of the one without.
+fn plan_correction(
+    engine: &Engine,
+    tenant: &TenantId,
+    id: &str,
+    correction: &Correction,
+) -> Result<(Option<Change>, Option<VectoredCase>), EngineFault> {
+    let point = point_id(tenant, id);
+    let (Some(case), Some(vector)) = (engine.case(point)?, engine.vector(point)?) else { return Ok((None, None)) };
+    let correction = correction.clone().over(case.correction.clone());
+    let stored = StoredCase::new(tenant, NewCase { case, vector }).map_err(unstorable)?;
+    let stored = stored.corrected(correction).map_err(unstorable)?;
+    let corrected = VectoredCase { case: stored.case.clone(), vector: stored.vector.clone() };
+    Ok((Some(Change::Upsert(vec![stored])), Some(corrected)))
+}
+
+fn unstorable(problem: String) -> EngineFault {
+    EngineFault::new("store a correction", problem)
 }
 
 #[cfg(test)]
@@ -375,9 +434,9 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::cases::CaseFilter;
     use crate::cases::edge::filter::engine_filter;
     use crate::cases::edge::sample;
-    use crate::cases::{CaseFilter, NewCase, TenantId};
 
     type Answer<T> = oneshot::Receiver<Result<T, CaseStoreError>>;
 

@@ -10,6 +10,7 @@ use qdrant_edge::{
 use super::change::StoredCase;
 use super::engine::EngineFault;
 use crate::cases::{Case, TenantId};
+use crate::tags::TopicId;
 
 /// Name of the dense vector.
 pub(super) const DENSE: &str = "dense";
@@ -30,11 +31,12 @@ pub(super) enum Field {
     Product,
     CustomerId,
     OccurredAt,
+    Corrected,
 }
 
 impl Field {
     /// Every field, in the order in which their indexes are made.
-    pub(super) const ALL: [Field; 10] = [
+    pub(super) const ALL: [Field; 11] = [
         Field::Tenant,
         Field::Kind,
         Field::Topics,
@@ -45,6 +47,7 @@ impl Field {
         Field::Product,
         Field::CustomerId,
         Field::OccurredAt,
+        Field::Corrected,
     ];
 
     fn key(self) -> &'static str {
@@ -59,6 +62,7 @@ impl Field {
             Field::Product => "product",
             Field::CustomerId => "customer_id",
             Field::OccurredAt => "occurred_at",
+            Field::Corrected => "corrected",
         }
     }
 
@@ -83,6 +87,9 @@ impl Field {
         })
     }
 }
+
+/// What stands in [`Field::Corrected`] of a case that a person corrected; others have no such field.
+pub(super) const CORRECTED: &str = "yes";
 
 /// Fields that are kept but not filtered by.
 const ID: &str = "id";
@@ -125,17 +132,18 @@ fn payload(tenant: &TenantId, case: &Case, json: String) -> Payload {
     };
     keep(Field::Tenant.key(), tenant.as_str().into());
     keep(ID, case.id.as_str().into());
-    keep(Field::Topics.key(), tags.topics.iter().map(|topic| topic.topic_id.as_str()).collect());
-    keep(Field::Team.key(), tags.team.team_id.as_str().into());
+    keep(Field::Topics.key(), case.topic_ids().into_iter().map(TopicId::as_str).collect());
+    keep(Field::Team.key(), case.team_id().as_str().into());
     keep(Field::Signals.key(), tags.signals.iter().map(|signal| signal.signal_id.as_str()).collect());
     keep(LANGUAGE, tags.language.as_str().into());
     keep(STORED_AT, case.stored_at.as_microsecond().into());
-    let optional: [(&str, Option<Value>); 6] = [
+    let optional: [(&str, Option<Value>); 7] = [
         (Field::Kind.key(), case.kind.map(|kind| kind.as_str().into())),
-        (Field::Sentiment.key(), tags.sentiment.map(|sentiment| sentiment.label.as_str().into())),
+        (Field::Sentiment.key(), case.sentiment_label().map(|label| label.as_str().into())),
         (Field::Channel.key(), case.channel.as_deref().map(Value::from)),
         (Field::Product.key(), case.product.as_deref().map(Value::from)),
         (Field::CustomerId.key(), case.customer_id.as_deref().map(Value::from)),
+        (Field::Corrected.key(), case.correction.as_ref().map(|_| CORRECTED.into())),
         (Field::OccurredAt.key(), case.occurred_at.map(|time| time.as_microsecond().into())),
     ];
     for (key, value) in optional {
@@ -152,6 +160,11 @@ pub(super) fn case(payload: Option<&Payload>) -> Result<Case, EngineFault> {
     let json = payload.and_then(|payload| payload.0.get(CASE)).and_then(Value::as_str);
     let json = json.ok_or_else(|| EngineFault::new("read a case", "a point without its case"))?;
     serde_json::from_str(json).map_err(|error| EngineFault::new("read a case", error))
+}
+
+/// True if a person corrected the case of a point.
+pub(super) fn is_corrected(payload: Option<&Payload>) -> bool {
+    payload.is_some_and(|payload| payload.0.contains_key(Field::Corrected.key()))
 }
 
 /// The dense vector of a point.

@@ -8,7 +8,7 @@ use crate::tags::{
 };
 
 /// A plain case; tests set what they are about.
-pub(super) fn case(id: &str) -> Case {
+pub(crate) fn case(id: &str) -> Case {
     let sentiment = Sentiment { label: SentimentLabel::Negative, score: -0.75, confidence: Confidence::new(0.9) };
     let team = TeamTag {
         team_id: TeamId::new("support"),
@@ -17,6 +17,7 @@ pub(super) fn case(id: &str) -> Case {
         rule_id: None,
         escalates_to: None,
         alternatives: vec![],
+        neighbour_case_ids: vec![],
     };
     let provenance = Provenance {
         otklik_version: "0.1.0".to_owned(),
@@ -25,6 +26,7 @@ pub(super) fn case(id: &str) -> Case {
         encoder_sha256: "ab".repeat(32),
         prototypes_version: "sha256:0123456789abcdef".to_owned(),
         heads: vec![],
+        corrections_version: String::new(),
     };
     let masked_text = format!("Жалоба {id}: приложение не открывается \"совсем\"\n🦔");
     let tags = Tags {
@@ -54,6 +56,7 @@ pub(super) fn case(id: &str) -> Case {
         occurred_at: None,
         stored_at: Timestamp::from_second(1_760_000_000).unwrap_or_default(),
         tags,
+        correction: None,
         attributes: [("branch".to_owned(), "Казань".to_owned())].into(),
     }
 }

@@ -266,7 +266,8 @@ mod tests {
     use async_trait::async_trait;
     use otklik::feedback::Body;
     use otklik::tagging::Tagged;
-    use otklik::tags::Provenance;
+    use otklik::tagging::corrections::CorrectedCase;
+    use otklik::tags::{Provenance, TeamId, TopicId};
     use serde_json::{Value, json};
 
     use super::super::super::render::tests::{Ids, tags};
@@ -308,6 +309,22 @@ mod tests {
                     Ok(Tagged { tags, vector: Vec::new() })
                 }
             }
+        }
+
+        async fn learn(&self, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+            unreachable!("a table corrects nothing")
+        }
+
+        async fn forget(&self, _: Vec<String>) -> Result<(), TaggingError> {
+            unreachable!("a table erases nothing")
+        }
+
+        fn knows_topic(&self, _: &TopicId) -> bool {
+            true
+        }
+
+        fn knows_team(&self, _: &TeamId) -> bool {
+            true
         }
 
         fn provenance(&self) -> Provenance {

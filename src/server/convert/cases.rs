@@ -98,7 +98,7 @@ pub(in crate::server) fn deletion(
     faults.or(wanted)
 }
 
-fn filter(given: v1::CaseFilter, path: &str, limits: &LimitsConfig, faults: &mut Faults) -> CaseFilter {
+pub(super) fn filter(given: v1::CaseFilter, path: &str, limits: &LimitsConfig, faults: &mut Faults) -> CaseFilter {
     let at = |field: &str| format!("{path}.{field}");
     let listed_enums = [(given.kinds.len(), "kinds"), (given.sentiments.len(), "sentiments")];
     for (count, field) in listed_enums {
@@ -143,6 +143,7 @@ fn filter(given: v1::CaseFilter, path: &str, limits: &LimitsConfig, faults: &mut
         customer_id,
         occurred_from,
         occurred_until,
+        corrected: given.corrected,
     }
 }
 
@@ -186,6 +187,7 @@ impl From<Case> for v1::Case {
             stored_at: Some(time::to_wire(case.stored_at)),
             tags: Some(tags),
             attributes: case.attributes.into_iter().collect(),
+            correction: case.correction.map(Into::into),
         }
     }
 }
@@ -275,6 +277,7 @@ mod tests {
             customer_id: "k".into(),
             occurred_from: second(1),
             occurred_until: second(2),
+            corrected: Some(true),
         };
         let expected = CaseFilter {
             ids: vec!["i".into()],
@@ -288,6 +291,7 @@ mod tests {
             customer_id: Some("k".into()),
             occurred_from: jiff::Timestamp::from_second(1).ok(),
             occurred_until: jiff::Timestamp::from_second(2).ok(),
+            corrected: Some(true),
         };
         let mut faults = Faults::default();
         assert_eq!(filter(given, "filter", &limits(), &mut faults), expected);

@@ -2,6 +2,7 @@
 
 use super::Faults;
 use crate::cases::UpsertOutcome;
+use crate::cases::review::{ReviewOrder, WorthReason};
 use crate::feedback::{FeedbackKind, ScoreMetric, Speaker};
 use crate::server::wire::v1;
 use crate::tags::{Language, ReviewReason, SentimentLabel, TagSource};
@@ -41,11 +42,13 @@ corresponding! {
     FeedbackKind { Complaint, Comment, Review, Transcript, ExitInterview, Employee, Question }
     Speaker { Customer, Operator, System }
     ScoreMetric { Nps, Csat, Ces, Enps, Stars }
-    TagSource { Rule, Head, Prototype }
+    TagSource { Rule, Head, Prototype, Neighbour }
     SentimentLabel { Negative, Neutral, Positive }
     ReviewReason { NoTopic, NoWords, TeamUnclear, Language, Truncated }
     Language { Russian, English, Mixed, Other, Unknown }
     UpsertOutcome { Created, Replaced }
+    ReviewOrder { LeastSure, MostWorthLabelling }
+    WorthReason { NoTopic, TopicUnsure, TeamUnclear, ManyAlike }
 }
 
 /// Reads a number as an enum whose `..._UNSPECIFIED` means "not known". An unknown number is a fault.
@@ -82,7 +85,17 @@ mod tests {
                 faults.or(()).unwrap();
             } )+ };
         }
-        check!(FeedbackKind, Speaker, ScoreMetric, TagSource, SentimentLabel, ReviewReason, Language);
+        check!(
+            FeedbackKind,
+            Speaker,
+            ScoreMetric,
+            TagSource,
+            SentimentLabel,
+            ReviewReason,
+            Language,
+            ReviewOrder,
+            WorthReason
+        );
     }
 
     #[test]

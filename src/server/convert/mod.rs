@@ -3,12 +3,14 @@
 //! Each check adds to one list of faults, so that a caller hears of all of them at once, each under the path of its field.
 
 mod cases;
+mod corrections;
 mod enums;
 mod feedback;
 mod tags;
 mod time;
 
 pub(super) use cases::{SimilarBounds, Wanted, deletion, similar_search, stored_case};
+pub(super) use corrections::{ReviewBounds, correction, review};
 pub(super) use feedback::{check_id, echoed_id, feedback};
 use tonic::Status;
 

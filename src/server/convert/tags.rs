@@ -39,6 +39,7 @@ impl From<TopicTag> for v1::TopicTag {
             sentiment: Some(topic.sentiment.into()),
             source: v1::TagSource::from(topic.source).into(),
             rule_id: topic.rule_id.unwrap_or_default(),
+            neighbour_case_ids: topic.neighbour_case_ids,
             evidence: each(topic.evidence),
         }
     }
@@ -88,6 +89,7 @@ impl From<TeamTag> for v1::TeamTag {
             rule_id: team.rule_id.unwrap_or_default(),
             escalates_to: team.escalates_to.map(|id| id.to_string()).unwrap_or_default(),
             alternatives: each(team.alternatives),
+            neighbour_case_ids: team.neighbour_case_ids,
         }
     }
 }
@@ -132,6 +134,7 @@ impl From<Provenance> for v1::Provenance {
             encoder_sha256: provenance.encoder_sha256,
             prototypes_version: provenance.prototypes_version,
             heads: each(provenance.heads),
+            corrections_version: provenance.corrections_version,
         }
     }
 }
