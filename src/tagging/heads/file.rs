@@ -9,8 +9,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::head::Curve;
-use super::{Calibration, Head, HeadCard, HeadError, HeadParts};
+use super::head::{Curve, TopCurve};
+use super::{Calibration, Head, HeadCard, HeadError, HeadParts, LabelKind};
 use crate::tagging::EncoderIdentity;
 
 /// Name of the header's entry with what stands in [`Header`].
@@ -61,7 +61,10 @@ impl Head {
         let floats = |name: &str| floats(&tensors, name).map_err(bad);
         let calibration = floats("calibration")?;
         let calibration = match calibration.as_slice() {
-            [slope] => Calibration::Softmax { slope: *slope },
+            [slope] => Calibration::Softmax { slope: *slope, top: TopCurve::STRAIGHT },
+            [slope, of_top, offset] if card.kind == LabelKind::Single => {
+                Calibration::Softmax { slope: *slope, top: TopCurve { slope: *of_top, offset: *offset } }
+            }
             values => {
                 let (rows, _) = values.as_chunks::<3>();
                 let curve = |[slope, offset, threshold]: &[f32; 3]| Curve {
@@ -102,12 +105,15 @@ impl Head {
         let other = |error: safetensors::SafeTensorError| failed(std::io::Error::other(error));
         let (parts, labels) = (self.parts(), self.card().labels.len());
         let calibration: Vec<f32> = match &parts.calibration {
-            Calibration::Softmax { slope } => vec![*slope],
+            Calibration::Softmax { slope, top } => vec![*slope, top.slope, top.offset],
             Calibration::Curves(curves) => {
                 curves.iter().flat_map(|curve| [curve.slope, curve.offset, curve.threshold]).collect()
             }
         };
-        let calibration_shape = if calibration.len() == 1 { vec![1] } else { vec![labels, 3] };
+        let calibration_shape = match &parts.calibration {
+            Calibration::Softmax { .. } => vec![calibration.len()],
+            Calibration::Curves(_) => vec![labels, calibration.len() / labels.max(1)],
+        };
         let features = parts.hashes.len();
         let data: [(&str, Dtype, Vec<usize>, Vec<u8>); 7] = [
             ("bias", Dtype::F32, vec![labels], whole(&parts.bias)),

@@ -12,13 +12,74 @@ use super::{HeadCard, LabelKind, NgramCounts};
 /// From margins to probabilities.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Calibration {
-    /// Softmax of the margins times this slope. For single labels.
+    /// Softmax of the margins times a slope; then the most probable label's probability along a curve, and the others share the
+    /// rest as before. For single labels.
     Softmax {
         /// The inverse of the temperature.
         slope: f32,
+        /// From the most probable label's probability to how often it is right.
+        top: TopCurve,
     },
     /// A curve of its own for each label, and the probability from which the label is given. For several labels.
     Curves(Vec<Curve>),
+}
+
+/// How often the most probable label is right: `logit(right) = slope * logit(probability) + offset`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TopCurve {
+    /// Factor of the logit.
+    pub slope: f32,
+    /// Added to it.
+    pub offset: f32,
+}
+
+impl TopCurve {
+    /// Leaves probabilities as they are.
+    pub const STRAIGHT: Self = Self { slope: 1.0, offset: 0.0 };
+
+    /// Bends probabilities that add up to 1. The most probable label stays the most probable one.
+    fn bend(self, probabilities: &mut [f32]) {
+        if self == Self::STRAIGHT {
+            return;
+        }
+        let Some(best) = most_probable(probabilities).pop() else { return };
+        let top = probabilities.get(best).copied().unwrap_or(0.0);
+        let rest = 1.0 - top;
+        if rest <= f32::EPSILON {
+            return;
+        }
+        let others = probabilities.iter().enumerate().filter(|(label, _)| *label != best);
+        let second = others.map(|(_, probability)| *probability).fold(0.0, f32::max) / rest;
+        let bent = 1.0 / (1.0 + (-(self.slope * logit(top) + self.offset)).exp());
+        let bent = bent.max(second / (1.0 + second));
+        for (label, probability) in probabilities.iter_mut().enumerate() {
+            *probability = if label == best { bent } else { *probability * (1.0 - bent) / rest };
+        }
+    }
+}
+
+/// Logarithm of the odds.
+pub(crate) fn logit(probability: f32) -> f32 {
+    const LEAST: f32 = 1e-6;
+    let probability = probability.clamp(LEAST, 1.0 - LEAST);
+    (probability / (1.0 - probability)).ln()
+}
+
+impl Calibration {
+    /// Makes probabilities of margins.
+    pub(crate) fn apply(&self, margins: &mut [f32]) {
+        match self {
+            Self::Softmax { slope, top } => {
+                softmax(margins, *slope);
+                top.bend(margins);
+            }
+            Self::Curves(curves) => {
+                for (margin, curve) in margins.iter_mut().zip(curves) {
+                    *margin = curve.probability(*margin);
+                }
+            }
+        }
+    }
 }
 
 /// A label's curve: probability `1 / (1 + exp(-(slope * margin + offset)))` (Platt 1999).
@@ -181,14 +242,7 @@ impl Head {
     }
 
     pub(crate) fn calibrated(&self, mut margins: Vec<f32>) -> Vec<f32> {
-        match &self.parts.calibration {
-            Calibration::Softmax { slope } => softmax(&mut margins, *slope),
-            Calibration::Curves(curves) => {
-                for (margin, curve) in margins.iter_mut().zip(curves) {
-                    *margin = curve.probability(*margin);
-                }
-            }
-        }
+        self.parts.calibration.apply(&mut margins);
         margins
     }
 }

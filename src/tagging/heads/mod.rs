@@ -14,8 +14,8 @@ mod set_tests;
 
 pub use card::{HeadCard, HeldOutFigures, LabelKind};
 pub use error::HeadError;
-pub(crate) use head::softmax;
-pub use head::{Calibration, Curve, Head, HeadParts};
+pub use head::{Calibration, Curve, Head, HeadParts, TopCurve};
+pub(crate) use head::{logit, softmax};
 pub(crate) use ngrams::dampened;
 pub use ngrams::{NgramCounts, NgramSpec};
 pub use set::{HeadSet, NO, SENTIMENT, ServingHead, TEAM, TOPICS, YES};

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::tagging::EncoderIdentity;
+use crate::tagging::heads::TopCurve;
 use crate::taxonomy::Taxonomy;
 
 fn encoder() -> EncoderIdentity {
@@ -43,7 +44,7 @@ fn write(path: &Path, card: HeadCard) {
         rarity: Vec::new(),
         sparse: Vec::new(),
         bias: vec![0.0; labels],
-        calibration: Calibration::Softmax { slope: 1.0 },
+        calibration: Calibration::Softmax { slope: 1.0, top: TopCurve::STRAIGHT },
     };
     Head::new(card, parts).unwrap().save(path).unwrap();
 }
