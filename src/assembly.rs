@@ -284,7 +284,10 @@ pub async fn recall_corrections(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cases::edge::sample;
     use crate::inference::{EncodeInput, Role};
+    use crate::tags::{TagSource, TopicId};
+    use crate::taxonomy::OwnershipContext;
 
     struct Refused;
 
@@ -294,6 +297,83 @@ mod tests {
                 "{done} of {of} examples were computed; `otklik taxonomy encode` writes the file that the model comes with"
             );
         }
+    }
+
+    /// With the shipped encoder and taxonomy, and a store in a folder.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_correction_counts_for_the_next_text_and_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.models.dir = Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models"));
+        config.tagging.examples_dir = folder.path().join("examples");
+        config.cases.dir = folder.path().join("cases");
+        config.compute.threads = 2;
+        let tagger = tagger(&config, &mut Refused).unwrap();
+        let store = case_store(&config, &tagger).unwrap();
+        let tenant = TenantId::default();
+        let text = "Курьер с картой не приехал, а в приложении написано, что вручено";
+        let like = "Курьер с картой так и не приехал, а в приложении пишут, что вручено!";
+        let unlike = "Почему по вкладу снизили ставку?";
+        let tag = async |tagger: &TaggingEngine, text: &str| {
+            tagger.tag(crate::feedback::Feedback::from_text("1", text), None).await.unwrap()
+        };
+        let (before, other) = (tag(&tagger, text).await, tag(&tagger, unlike).await);
+        let given = |tags: &crate::tags::Tags| -> Vec<TopicId> {
+            tags.topics.iter().map(|topic| topic.topic_id.clone()).collect()
+        };
+        let wrong = given(&before.tags);
+        let taxonomy = tagger.taxonomy().clone();
+        let topic = taxonomy.taggable_topics().map(|topic| topic.id.clone()).find(|id| !wrong.contains(id)).unwrap();
+        // Neither what the models chose nor what the ownership rules make of the corrected topic.
+        let nobody = OwnershipContext { product: None, channel: None, partner: None };
+        let ruled_out = [before.tags.team.team_id.clone(), taxonomy.owner(&topic, &nobody).team];
+        let team = taxonomy.teams().iter().map(|team| team.id.clone()).find(|id| !ruled_out.contains(id));
+        let team = team.unwrap();
+        let case = crate::cases::Case {
+            tags: before.tags.clone(),
+            masked_text: before.tags.masked_text.clone(),
+            ..sample::case("1")
+        };
+        let new = crate::cases::NewCase { case, vector: before.vector.clone() };
+        store.upsert(&tenant, vec![new]).await.unwrap();
+        let correction = crate::cases::Correction {
+            topics: Some(vec![topic.clone()]),
+            team: Some(team.clone()),
+            sentiment: None,
+            corrected_by: None,
+            corrected_at: jiff::Timestamp::from_second(1).unwrap(),
+            note: None,
+        };
+        let corrected = store.correct(&tenant, "1", correction).await.unwrap();
+        tagger.learn(vec![corrections::CorrectedCase::of(corrected).unwrap()]).await.unwrap();
+
+        let check = async |tagger: &TaggingEngine| {
+            let same = tag(tagger, text).await.tags;
+            assert_eq!(given(&same), [topic.clone()], "{:?}", same.topics);
+            assert_eq!(same.team.team_id, team);
+            assert_eq!(same.team.neighbour_case_ids, ["1"]);
+            let topic = &same.topics[0];
+            assert_eq!(
+                (topic.source, topic.neighbour_case_ids.as_slice()),
+                (TagSource::Neighbour, &["1".to_owned()][..])
+            );
+            assert!(!topic.evidence.is_empty() && topic.evidence[0].span.end > 0);
+            assert!(same.provenance.corrections_version.starts_with("1-"));
+            assert!(given(&tag(tagger, like).await.tags).contains(&topic.topic_id));
+            let far = tag(tagger, unlike).await.tags;
+            assert_eq!((far.topics, far.team), (other.tags.topics.clone(), other.tags.team.clone()));
+        };
+        check(&tagger).await;
+        store.close().await.unwrap();
+        drop((store, tagger));
+
+        let tagger = super::tagger(&config, &mut Refused).unwrap();
+        let store = case_store(&config, &tagger).unwrap();
+        assert_eq!(recall_corrections(&config, &tagger, &store).await.unwrap(), 1);
+        check(&tagger).await;
+        tagger.forget(vec!["1".to_owned()]).await.unwrap();
+        assert_eq!(given(&tag(&tagger, text).await.tags), wrong);
+        store.close().await.unwrap();
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             | AssemblyError::Cases(_)
             | AssemblyError::Engine(otklik::tagging::EngineError::Judge(_))
             | AssemblyError::Inference(_) => true,
-            AssemblyError::Engine(_) | AssemblyError::Threads(_) => false,
+            AssemblyError::Engine(_) | AssemblyError::Corrections(_) | AssemblyError::Threads(_) => false,
         })
         || error.downcast_ref::<serve::ListenError>().is_some()
         || error.downcast_ref::<otklik::tagging::heads::HeadError>().is_some()

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use otklik::cases::{
-    Case, CaseFilter, CaseStore, CaseStoreError, NewCase, SimilarCase, SimilarQuery, SimilarTo, TenantId, UpsertOutcome,
+    Case, CaseFilter, CasePage, CaseStore, CaseStoreError, Correction, NewCase, SimilarCase, SimilarQuery, SimilarTo,
+    TenantId, UpsertOutcome, VectoredCase,
 };
 use otklik::feedback::{Body, CharSpan, Feedback};
+use otklik::tagging::corrections::{Background, CorrectedCase, Corrections, TextFeatures};
 use otklik::tagging::{Tagged, Tagger, TaggingError};
 use otklik::tags::*;
 use tokio::sync::Semaphore;
@@ -26,6 +28,8 @@ pub struct FakeTagger {
     pub broken: AtomicBool,
     pub release: Semaphore,
     pub deadlines: Mutex<Vec<Option<Duration>>>,
+    /// The real thing, asked by a tagger that has nothing else to go by.
+    pub corrections: Mutex<Corrections>,
 }
 
 impl Default for FakeTagger {
@@ -38,6 +42,7 @@ impl Default for FakeTagger {
             broken: AtomicBool::new(false),
             release: Semaphore::new(0),
             deadlines: Mutex::new(Vec::new()),
+            corrections: Mutex::new(Corrections::new(100, &background())),
         }
     }
 }
@@ -89,7 +94,34 @@ impl Tagger for FakeTagger {
             }
         }
         self.finished.fetch_add(1, Ordering::SeqCst);
-        Ok(Tagged { tags: tags(&feedback.id, &text), vector: vector(&text) })
+        let mut tags = tags(&feedback.id, &text);
+        let corrections = self.corrections.lock().unwrap();
+        tags.provenance.corrections_version = corrections.version();
+        if !corrections.is_empty() {
+            vote(&corrections, &mut tags, vector(&text));
+        }
+        Ok(Tagged { tags, vector: vector(&text) })
+    }
+
+    async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+        let mut corrections = self.corrections.lock().unwrap();
+        for case in cases {
+            corrections.learn(case, thoughts());
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError> {
+        self.corrections.lock().unwrap().forget(&case_ids);
+        Ok(())
+    }
+
+    fn knows_topic(&self, id: &TopicId) -> bool {
+        ["payments_transfers", "card_delivery"].contains(&id.as_str())
+    }
+
+    fn knows_team(&self, id: &TeamId) -> bool {
+        ["payments", "logistics"].contains(&id.as_str())
     }
 
     fn provenance(&self) -> Provenance {
@@ -102,6 +134,31 @@ impl Tagger for FakeTagger {
             corrections_version: String::new(),
         }
     }
+}
+
+fn thoughts() -> Vec<(String, f32)> {
+    vec![("payments_transfers".to_owned(), 0.5)]
+}
+
+fn background() -> Background {
+    let vectors: Vec<Vec<f32>> = ('a'..='z').chain('а'..='я').map(|letter| vector(&letter.to_string())).collect();
+    Background::of(vectors.iter().map(Vec::as_slice))
+}
+
+/// Leaves the topics that are more probable than not.
+fn vote(corrections: &Corrections, tags: &mut Tags, vector: Vec<f32>) {
+    let foretold = corrections.topics(&TextFeatures::of(&tags.masked_text, vector), &thoughts());
+    let given = tags.topics[0].clone();
+    let probable = foretold.labels.iter().filter(|(_, probability)| *probability >= 0.5);
+    tags.topics = probable
+        .map(|(label, probability)| TopicTag {
+            topic_id: TopicId::new(label.as_str()),
+            confidence: Confidence::new(*probability),
+            source: if *label == thoughts()[0].0 { TagSource::Prototype } else { TagSource::Neighbour },
+            neighbour_case_ids: foretold.voters(label),
+            ..given.clone()
+        })
+        .collect();
 }
 
 /// Texts of the same first letter are alike.
@@ -153,7 +210,7 @@ fn tags(id: &str, text: &str) -> Tags {
     }
 }
 
-/// Keeps cases in memory; filters by id, customer and channel, which is all that these tests ask for.
+/// Keeps cases in memory; filters by id, customer, channel and correction, which is all that these tests ask for.
 #[derive(Default)]
 pub struct MemoryStore {
     pub cases: Mutex<BTreeMap<(TenantId, String), NewCase>>,
@@ -179,6 +236,7 @@ fn matches(case: &Case, filter: &CaseFilter) -> bool {
         values.is_empty() || value.is_some_and(|value| values.contains(value))
     };
     listed(&filter.ids, Some(&case.id))
+        && filter.corrected.is_none_or(|corrected| corrected == case.correction.is_some())
         && listed(&filter.channels, case.channel.as_ref())
         && (filter.customer_id.is_none() || filter.customer_id == case.customer_id)
 }
@@ -188,11 +246,45 @@ impl CaseStore for MemoryStore {
     async fn upsert(&self, tenant: &TenantId, cases: Vec<NewCase>) -> Result<Vec<UpsertOutcome>, CaseStoreError> {
         self.answers()?;
         let mut stored = self.cases.lock().unwrap();
-        let put = cases.into_iter().map(|new| match stored.insert((tenant.clone(), new.case.id.clone()), new) {
-            Some(_) => UpsertOutcome::Replaced,
-            None => UpsertOutcome::Created,
+        let put = cases.into_iter().map(|mut new| {
+            let key = (tenant.clone(), new.case.id.clone());
+            let before = stored.remove(&key);
+            new.case.correction = before.as_ref().and_then(|before| before.case.correction.clone());
+            stored.insert(key, new);
+            if before.is_some() { UpsertOutcome::Replaced } else { UpsertOutcome::Created }
         });
         Ok(put.collect())
+    }
+
+    async fn correct(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        correction: Correction,
+    ) -> Result<VectoredCase, CaseStoreError> {
+        self.answers()?;
+        let mut stored = self.cases.lock().unwrap();
+        let found = stored.get_mut(&(tenant.clone(), id.to_owned()));
+        let found = found.ok_or_else(|| CaseStoreError::NotFound { id: id.to_owned() })?;
+        found.case.correction = Some(correction.over(found.case.correction.take()));
+        Ok(VectoredCase { case: found.case.clone(), vector: found.vector.clone() })
+    }
+
+    async fn page(
+        &self,
+        _: &TenantId,
+        filter: &CaseFilter,
+        from: Option<&str>,
+        limit: usize,
+    ) -> Result<CasePage, CaseStoreError> {
+        self.answers()?;
+        let stored = self.cases.lock().unwrap();
+        let begun = stored.values().filter(|stored| from.is_none_or(|from| stored.case.id.as_str() >= from));
+        let mut found: Vec<_> = begun.filter(|stored| matches(&stored.case, filter)).take(limit + 1).collect();
+        let next = found.get(limit).map(|stored| stored.case.id.clone());
+        found.truncate(limit);
+        let whole = |stored: &NewCase| VectoredCase { case: stored.case.clone(), vector: stored.vector.clone() };
+        Ok(CasePage { cases: found.into_iter().map(whole).collect(), next })
     }
 
     async fn get(&self, tenant: &TenantId, id: &str) -> Result<Case, CaseStoreError> {

@@ -15,7 +15,7 @@ mod journal;
 mod owner;
 mod payload;
 #[cfg(test)]
-pub(super) mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 

@@ -8,7 +8,7 @@ use crate::tags::{
 };
 
 /// A plain case; tests set what they are about.
-pub(in crate::cases) fn case(id: &str) -> Case {
+pub(crate) fn case(id: &str) -> Case {
     let sentiment = Sentiment { label: SentimentLabel::Negative, score: -0.75, confidence: Confidence::new(0.9) };
     let team = TeamTag {
         team_id: TeamId::new("support"),

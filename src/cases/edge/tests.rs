@@ -227,6 +227,100 @@ async fn every_filter_restricts_search_count_and_deletion_alike() {
     }
 }
 
+fn correction(topics: &[&str], team: Option<&str>) -> Correction {
+    Correction {
+        topics: Some(topics.iter().map(|id| TopicId::new(*id)).collect()),
+        team: team.map(TeamId::new),
+        sentiment: None,
+        corrected_by: Some("operator".to_owned()),
+        corrected_at: Timestamp::from_second(1_765_000_000).unwrap(),
+        note: None,
+    }
+}
+
+#[tokio::test]
+async fn a_correction_stands_beside_the_tags_and_filters_heed_it() {
+    let Fixture { store, parent: _parent } = Fixture::new();
+    let [one, two] = told_apart().map(|case| NewCase { case, vector: at(10.0) });
+    let (before, vector) = (one.case.clone(), one.vector.clone());
+    store.upsert(&tenant(), vec![one, two]).await.unwrap();
+    let corrected = store.correct(&tenant(), "one", correction(&["fees"], Some("cards"))).await.unwrap();
+    assert_eq!(corrected.case.tags, before.tags);
+    assert!(corrected.vector.iter().zip(&vector).all(|(one, other)| (one - other).abs() < 1e-5));
+    assert_eq!(store.get(&tenant(), "one").await.unwrap(), corrected.case);
+
+    let later = Correction { team: None, ..correction(&["login"], None) };
+    let both = store.correct(&tenant(), "one", later).await.unwrap().case.correction.unwrap();
+    assert_eq!(both.topics, Some(vec![TopicId::new("login")]));
+    assert_eq!(both.team, Some(TeamId::new("cards")), "what is left open stays");
+
+    let none = CaseFilter::default;
+    let topics = |ids: &[&str]| ids.iter().map(|id| TopicId::new(*id)).collect::<Vec<_>>();
+    let table: Vec<(CaseFilter, &[&str])> = vec![
+        (CaseFilter { corrected: Some(true), ..none() }, &["one"]),
+        (CaseFilter { corrected: Some(false), ..none() }, &["two"]),
+        (CaseFilter { topics: topics(&["app"]), ..none() }, &[]),
+        (CaseFilter { topics: topics(&["login"]), ..none() }, &["one", "two"]),
+        (CaseFilter { teams: vec![TeamId::new("cards")], ..none() }, &["one"]),
+    ];
+    for (filter, expected) in table {
+        let page = store.page(&tenant(), &filter, None, 10).await.unwrap();
+        let mut found: Vec<&str> = page.cases.iter().map(|stored| stored.case.id.as_str()).collect();
+        found.sort_unstable();
+        assert_eq!((found.as_slice(), page.next), (expected, None), "{filter:?}");
+    }
+    assert!(is_not_found(&store.correct(&tenant(), "none", correction(&[], None)).await));
+    assert!(is_not_found(&store.correct(&TenantId::new("other"), "one", correction(&[], None)).await));
+}
+
+#[tokio::test]
+async fn a_correction_survives_a_crash_and_the_case_being_stored_anew_and_ends_with_it() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    store.upsert(&tenant(), vec![new("1", 0.0), new("2", 10.0)]).await.unwrap();
+    let kept = store.correct(&tenant(), "1", correction(&["fees"], None)).await.unwrap().case.correction;
+    let mut changed = new("1", 40.0);
+    changed.case.masked_text = "другое".to_owned();
+    store.upsert(&tenant(), vec![changed, new("3", 20.0)]).await.unwrap();
+
+    let image = fixture.crash_image();
+    let reopened = EdgeStore::open(&image, options()).unwrap();
+    let case = reopened.get(&tenant(), "1").await.unwrap();
+    assert_eq!((case.masked_text.as_str(), &case.correction), ("другое", &kept));
+    let filter = CaseFilter { corrected: Some(true), ..CaseFilter::default() };
+    let page = reopened.page(&tenant(), &filter, None, 10).await.unwrap();
+    assert_eq!(page.cases.len(), 1);
+    assert!((page.cases[0].vector[0] - 40_f32.to_radians().cos()).abs() < 1e-5);
+    reopened.close().await.unwrap();
+
+    store.delete(&tenant(), &by_ids(&["1"])).await.unwrap();
+    store.upsert(&tenant(), vec![new("1", 0.0)]).await.unwrap();
+    assert_eq!(store.get(&tenant(), "1").await.unwrap().correction, None);
+}
+
+#[tokio::test]
+async fn parts_of_a_scan_follow_each_other_and_make_the_whole() {
+    let Fixture { store, parent: _parent } = Fixture::new();
+    let cases = (0..25).map(|id| new(&id.to_string(), id as f32)).collect();
+    store.upsert(&tenant(), cases).await.unwrap();
+    let (mut found, mut from) = (Vec::new(), None);
+    loop {
+        let page = store.page(&tenant(), &CaseFilter::default(), from.as_deref(), 10).await.unwrap();
+        assert!(page.cases.len() <= 10);
+        found.extend(page.cases.into_iter().map(|stored| stored.case.id));
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    found.sort_by_key(|id| id.parse::<u32>().unwrap());
+    assert_eq!(found, (0..25).map(|id| id.to_string()).collect::<Vec<_>>());
+    for (from, limit) in [(None, 0), (None, MAX_PAGE + 1), (Some("no part"), 10)] {
+        let refused = store.page(&tenant(), &CaseFilter::default(), from, limit).await;
+        assert!(matches!(refused, Err(CaseStoreError::Invalid { .. })), "{from:?} {limit}");
+    }
+}
+
 #[tokio::test]
 async fn tenants_do_not_see_each_other() {
     let Fixture { store, parent: _parent } = Fixture::new();
