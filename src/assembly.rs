@@ -349,7 +349,7 @@ mod tests {
 
         let check = async |tagger: &TaggingEngine| {
             let same = tag(tagger, text).await.tags;
-            assert_eq!(given(&same), [topic.clone()], "{:?}", same.topics);
+            assert_eq!(given(&same), std::slice::from_ref(&topic), "{:?}", same.topics);
             assert_eq!(same.team.team_id, team);
             assert_eq!(same.team.neighbour_case_ids, ["1"]);
             let topic = &same.topics[0];

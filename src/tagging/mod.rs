@@ -80,23 +80,31 @@ pub trait Tagger: Send + Sync + 'static {
     async fn tag(&self, feedback: Feedback, deadline: Option<Instant>) -> Result<Tagged, TaggingError>;
 
     /// Learns what persons corrected, the oldest first; when this returns, the next text profits. A later correction of the same
-    /// case takes the place of the earlier.
+    /// case takes the place of the earlier. A tagger that says nothing else learns nothing and knows no topic or team to correct to.
     ///
     /// # Errors
     /// [`TaggingError::Overloaded`], [`TaggingError::Internal`].
-    async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError>;
+    async fn learn(&self, _cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+        Ok(())
+    }
 
     /// Forgets the corrections of these cases, as when they are erased.
     ///
     /// # Errors
     /// [`TaggingError::Overloaded`], [`TaggingError::Internal`].
-    async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError>;
+    async fn forget(&self, _case_ids: Vec<String>) -> Result<(), TaggingError> {
+        Ok(())
+    }
 
     /// True if the taxonomy has a topic that texts can be given.
-    fn knows_topic(&self, id: &TopicId) -> bool;
+    fn knows_topic(&self, _id: &TopicId) -> bool {
+        false
+    }
 
     /// True if the taxonomy has a team.
-    fn knows_team(&self, id: &TeamId) -> bool;
+    fn knows_team(&self, _id: &TeamId) -> bool {
+        false
+    }
 
     /// What makes the tags at the moment.
     fn provenance(&self) -> Provenance;

@@ -172,7 +172,7 @@ impl CaseStore for EdgeStore {
         id: &str,
         correction: Correction,
     ) -> Result<VectoredCase, CaseStoreError> {
-        let (tenant, id) = (tenant.clone(), id.to_owned());
+        let (tenant, id, correction) = (tenant.clone(), id.to_owned(), Box::new(correction));
         self.ask(|reply| Command::Correct { tenant, id, correction, reply }).await
     }
 
