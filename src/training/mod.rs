@@ -23,4 +23,4 @@ pub use error::TrainingError;
 pub use fit::{Fitted, HeadOptions, HeadTrainer, Stage, name_as_text};
 pub use folds::{deal, split, strata};
 pub use labelled::{LabelledRow, LabelledTable, TableOptions};
-pub use prequential::{Prequential, PrequentialOptions, Stretch, stream};
+pub use prequential::{Prequential, PrequentialOptions, Streamed, Stretch, stream};

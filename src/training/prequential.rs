@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::evaluation::{Judged, TrueLabel};
-use super::{HeadOptions, HeadTrainer, TrainingError};
+use super::{HeadOptions, HeadTrainer, LabelledRow, TrainingError};
 use crate::tagging::EncoderIdentity;
 use crate::tagging::corrections::{Answer, Answers, Background, Memory, TextFeatures};
 use crate::tagging::heads::{Head, LabelKind};
@@ -79,20 +79,32 @@ struct Outcome {
     retrained_top3: bool,
 }
 
-/// Streams the rows of a trainer. `vectors` are the rows' own as texts are compared by; `progress` is told how many
-/// rows are done.
+/// A table as it is streamed.
+pub struct Streamed<'a> {
+    /// The rows, in order.
+    pub rows: &'a [LabelledRow],
+    /// Their vectors, as texts are compared by.
+    pub vectors: &'a [Vec<f32>],
+    /// Whether a text has one label or any number.
+    pub kind: LabelKind,
+    /// Makes heads of the same rows.
+    pub trainer: &'a HeadTrainer<'a>,
+    /// What is known of texts beforehand.
+    pub background: &'a Background,
+    /// The encoder that the vectors come from.
+    pub encoder: &'a EncoderIdentity,
+}
+
+/// Streams a table; `progress` is told how many rows are done.
 ///
 /// # Errors
 /// Those of [`HeadTrainer::fit`].
 pub fn stream(
-    vectors: &[Vec<f32>],
-    trainer: &HeadTrainer<'_>,
-    background: &Background,
-    encoder: &EncoderIdentity,
+    streamed: &Streamed<'_>,
     options: &PrequentialOptions,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Prequential, TrainingError> {
-    let HeadTrainer { rows, kind, .. } = *trainer;
+    let Streamed { rows, vectors, kind, trainer, background, encoder } = *streamed;
     let answers = match kind {
         LabelKind::Single => Answers::One,
         LabelKind::Multi => Answers::Any,
@@ -215,7 +227,6 @@ mod tests {
     use super::*;
     use crate::tagging::ExampleVectors;
     use crate::tagging::heads::NgramSpec;
-    use crate::training::LabelledRow;
 
     #[test]
     fn rows_are_foretold_before_they_are_seen_and_both_ways_stand_side_by_side() {
@@ -245,8 +256,15 @@ mod tests {
             head: HeadOptions { costs: vec![1.0], ngram_scales: vec![1.0], folds: 2, ..HeadOptions::default() },
         };
         let background = Background::default();
-        let run =
-            |options: &PrequentialOptions| stream(&of_rows, &trainer, &background, &encoder, options, &|_| {}).unwrap();
+        let streamed = Streamed {
+            rows: &rows,
+            vectors: &of_rows,
+            kind: LabelKind::Single,
+            trainer: &trainer,
+            background: &background,
+            encoder: &encoder,
+        };
+        let run = |options: &PrequentialOptions| stream(&streamed, options, &|_| {}).unwrap();
         let found = run(&options);
         let sizes: Vec<(usize, usize)> = found.curve.iter().map(|stretch| (stretch.seen, stretch.rows)).collect();
         assert_eq!((sizes, found.labels), (vec![(0, 25), (25, 25), (50, 10)], 3));

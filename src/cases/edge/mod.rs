@@ -172,7 +172,7 @@ impl CaseStore for EdgeStore {
         id: &str,
         correction: Correction,
     ) -> Result<VectoredCase, CaseStoreError> {
-        let (tenant, id) = (tenant.clone(), id.to_owned());
+        let (tenant, id, correction) = (tenant.clone(), id.to_owned(), Box::new(correction));
         self.ask(|reply| Command::Correct { tenant, id, correction, reply }).await
     }
 
@@ -247,11 +247,11 @@ impl CaseStore for EdgeStore {
         let commands = self.commands.clone().ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
         // The queue may be full, and closing waits for its place in it.
-        let sent = tokio::task::spawn_blocking(move || commands.send(Command::Close { reply }).is_ok()).await;
+        let sent = tokio::task::spawn_blocking(move || commands.send(Command::Close { reply })).await;
         match sent {
-            Ok(true) => answer.await.unwrap_or_else(|_| Err(closed())),
+            Ok(Ok(())) => answer.await.unwrap_or_else(|_| Err(closed())),
             // Closed before.
-            Ok(false) => Ok(()),
+            Ok(Err(_)) => Ok(()),
             Err(error) => Err(CaseStoreError::Unavailable(error.to_string())),
         }
     }

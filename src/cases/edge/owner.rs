@@ -35,7 +35,7 @@ pub(super) enum Command {
     /// Stores cases.
     Upsert { cases: Vec<StoredCase>, reply: Reply<Vec<UpsertOutcome>> },
     /// Keeps what a person said of a case.
-    Correct { tenant: TenantId, id: String, correction: Correction, reply: Reply<VectoredCase> },
+    Correct { tenant: TenantId, id: String, correction: Box<Correction>, reply: Reply<VectoredCase> },
     /// Deletes what a filter matches.
     Delete { filter: Box<Filter>, reply: Reply<u64> },
     /// Flushes and ends the thread.

@@ -7,7 +7,7 @@ use otklik::assembly;
 use otklik::config::Config;
 use otklik::tagging::TaggingEngine;
 use otklik::tagging::corrections::Background;
-use otklik::training::{HeadTrainer, PrequentialOptions, stream};
+use otklik::training::{HeadTrainer, PrequentialOptions, Streamed, stream};
 
 use super::EvalArgs;
 use crate::cli::StartProgress;
@@ -42,7 +42,15 @@ pub(super) fn run(args: &EvalArgs, config: &Config) -> anyhow::Result<ExitCode> 
     let found = pool.run_blocking(|| {
         let trainer = HeadTrainer::new(&labels.label, table.kind, &table.rows, &vectors, options.head.ngrams)?;
         let progress = |done: usize| bar.set_position(done as u64);
-        stream(&of_rows, &trainer, &background, &loaded.identity, &options, &progress)
+        let streamed = Streamed {
+            rows: &table.rows,
+            vectors: &of_rows,
+            kind: table.kind,
+            trainer: &trainer,
+            background: &background,
+            encoder: &loaded.identity,
+        };
+        stream(&streamed, &options, &progress)
     })?;
     bar.finish_and_clear();
     if args.json {

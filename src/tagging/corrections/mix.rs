@@ -7,10 +7,13 @@ use std::collections::VecDeque;
 const KEPT: usize = 512;
 
 /// What the weights are before there is anything to learn from, in the order of [`Signs::features`].
-const PRIOR: [f64; 4] = [1.0, 4.0, -0.5, 0.0];
+const PRIOR: [f64; 4] = [1.0, 6.0, -0.5, 0.0];
 
 /// How firmly: each weight's prior is that of a normal distribution with this inverse variance.
 const PRIOR_PRECISION: f64 = 4.0;
+
+/// A model that is surer than this counts as just so sure: about the topics of one taxonomy, models are hardly ever right to be.
+const LEAST_THOUGHT: f32 = 0.03;
 
 /// Steps of Newton's method; it starts from the weights before and converges in two or three.
 const STEPS: usize = 6;
@@ -36,7 +39,7 @@ impl Signs {
 
     fn model_log_odds(&self) -> f64 {
         self.model.map_or(0.0, |model| {
-            let model = f64::from(model.clamp(0.01, 0.99));
+            let model = f64::from(model.clamp(LEAST_THOUGHT, 1.0 - LEAST_THOUGHT));
             (model / (1.0 - model)).ln()
         })
     }
