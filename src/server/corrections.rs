@@ -30,12 +30,13 @@ impl CaseService {
         let mut faults = Faults::default();
         for (index, topic) in correction.topics.iter().flatten().enumerate() {
             if !self.tagger.knows_topic(topic) {
-                let problem = format!("must be a topic of the taxonomy that texts can be given, not {topic:?}");
+                let problem =
+                    format!("must be a topic of the taxonomy that texts can be given, not {:?}", topic.as_str());
                 faults.add(format!("topics.topic_ids[{index}]"), problem);
             }
         }
         if let Some(team) = correction.team.as_ref().filter(|team| !self.tagger.knows_team(team)) {
-            faults.add("team_id", format!("must be a team of the taxonomy, not {team:?}"));
+            faults.add("team_id", format!("must be a team of the taxonomy, not {:?}", team.as_str()));
         }
         faults.or(())
     }
