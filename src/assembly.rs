@@ -1,6 +1,6 @@
 //! Puts the rooms together from a configuration: models, taxonomy, tagger, case store.
 //!
-//! Enters: a [`Config`]. Leaves: a [`TaggingEngine`] and a [`CaseStore`](crate::cases::CaseStore) ready to be used. Never here:
+//! Enters: a [`Config`]. Leaves: a [`TaggingEngine`] and a [`CaseStore`] ready to be used. Never here:
 //! anything that decides or computes.
 
 mod heads;

@@ -49,7 +49,7 @@ pub(super) struct Measure {
 }
 
 /// Mean of vectors that are known beforehand, such as those of a taxonomy's examples, and how far they lie from it. It stands for
-/// [`Background::WEIGHT`] texts, so that the first corrections are not measured by themselves alone.
+/// a fixed number of texts, so that the first corrections are not measured by themselves alone.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Background {
     mean: Vec<f32>,
