@@ -5,6 +5,7 @@
 
 mod bert;
 mod encoder;
+mod kernels;
 mod pool;
 mod tokens;
 mod weights;
@@ -13,6 +14,7 @@ mod weights;
 mod tests;
 
 pub use encoder::{Depth, EncodeInput, EncodePlan, Encoder, EncoderSpec, Encoding, PassOutput, Role};
+pub(crate) use kernels::{HalfProducts, Operand};
 pub use pool::{ComputePool, PoolError};
 pub(crate) use weights::{BertShape, Weights};
 

@@ -21,7 +21,8 @@ const GIVEN: f32 = 0.5;
 pub struct PrequentialOptions {
     /// Corrections that are remembered, at most.
     pub max_corrections: usize,
-    /// Rows after which a head is trained anew on all rows before; 0 trains none.
+    /// Rows after which a head is trained anew on all rows before; 0 trains none. Its settings are chosen anew whenever the rows
+    /// have doubled.
     pub retrain_every: usize,
     /// Rows of one line of the table.
     pub block: usize,
@@ -112,12 +113,21 @@ pub fn stream(
     let mut memory = Memory::new(answers, options.max_corrections, background.clone());
     let mut known: std::collections::BTreeSet<&str> = std::collections::BTreeSet::new();
     let mut head: Option<Head> = None;
+    let mut searched_at = 0;
     let mut outcomes: Vec<Outcome> = Vec::with_capacity(rows.len());
     for (at, (row, vector)) in rows.iter().zip(vectors).enumerate() {
         let due = options.retrain_every > 0 && at > 0 && at % options.retrain_every == 0;
         if due && known.len() > 1 {
             let seen: Vec<usize> = (0..at).collect();
-            head = Some(trainer.fit(&seen, &options.head, encoder, &|_, _, _| true)?.head);
+            let searched = at >= searched_at;
+            let making = match head.as_ref().filter(|_| !searched) {
+                Some(before) => settled(&options.head, before),
+                None => options.head.clone(),
+            };
+            if searched {
+                searched_at = at * 2;
+            }
+            head = Some(trainer.fit(&seen, &making, encoder, &|_, _, _| true)?.head);
         }
         let features = TextFeatures::of(&row.text, vector.clone());
         let foretold = memory.foretell(&features, None);
@@ -156,6 +166,18 @@ pub fn stream(
         last: stretch(last, outcomes.get(last..).unwrap_or_default()),
         all: stretch(0, &outcomes),
     })
+}
+
+/// The settings of a head made before. To choose them anew takes by far the most time, and they hardly change until there are
+/// twice as many rows.
+fn settled(options: &HeadOptions, before: &Head) -> HeadOptions {
+    let card = before.card();
+    HeadOptions {
+        costs: vec![card.cost],
+        ngram_scales: vec![card.ngram_scale],
+        folds: options.folds.min(2),
+        ..options.clone()
+    }
 }
 
 fn ranked(judged: &Judged) -> Vec<usize> {
@@ -274,7 +296,17 @@ mod tests {
         assert!(found.all.retrained.unwrap() <= 40.0 / 60.0);
         assert!(found.last.corrected >= 0.95 && found.last.retrained.unwrap() >= 0.95, "{found:?}");
         assert!(found.to_text().contains("last 20"));
-        let alone = run(&PrequentialOptions { retrain_every: 0, ..options });
+        let alone = run(&PrequentialOptions { retrain_every: 0, ..options.clone() });
         assert_eq!((alone.all.corrected, alone.all.retrained), (found.all.corrected, None));
+
+        // In between, the settings chosen last are kept.
+        let all: Vec<usize> = (0..rows.len()).collect();
+        let searching = HeadOptions { costs: vec![0.1, 1.0], ngram_scales: vec![0.5, 1.0], folds: 5, ..options.head };
+        let head = trainer.fit(&all, &searching, &encoder, &|_, _, _| true).unwrap().head;
+        let kept = settled(&searching, &head);
+        assert_eq!(
+            (kept.costs, kept.ngram_scales, kept.folds),
+            (vec![head.card().cost], vec![head.card().ngram_scale], 2)
+        );
     }
 }

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::matrix::Matrix;
 use super::norm::{add_to_rows, column_sums};
-use super::options::{Contrast, FineTuneOptions, Objective};
+use super::options::{Contrast, FineTuneOptions, Objective, Products};
 use super::parameter::{Parameter, Treatment};
 
 /// Logits are the products with unit vectors times this, so that weights of the usual size reach every probability.
@@ -54,7 +54,7 @@ impl Head {
 
     /// One logit per class for each vector.
     pub fn logits(&self, vectors: &Matrix) -> candle_core::Result<Matrix> {
-        let mut logits = vectors.times_transposed(&self.weight.value)?;
+        let mut logits = vectors.times_transposed(&self.weight.value, Products::Exact)?;
         logits.values_mut().iter_mut().for_each(|logit| *logit *= SCALE);
         add_to_rows(&mut logits, self.bias.values());
         Ok(logits)
@@ -81,8 +81,8 @@ impl Head {
         }
         self.bias.add_gradient_row(column_sums(&logits));
         logits.values_mut().iter_mut().for_each(|slope| *slope *= SCALE);
-        self.weight.add_gradient(logits.transposed_times(vectors)?);
-        Ok(Loss { value, gradient: logits.times(&self.weight.value)? })
+        self.weight.add_gradient(logits.transposed_times(vectors, Products::Exact)?);
+        Ok(Loss { value, gradient: logits.times(&self.weight.value, Products::Exact)? })
     }
 }
 
@@ -123,7 +123,7 @@ fn binary_cross_entropy(row: &mut [f32], labels: &[u32]) -> f64 {
 /// Supervised contrastive loss of a whole batch, with its gradient. Rows that have no like in the batch take no part as anchors.
 pub(super) fn contrast(vectors: &Matrix, targets: &[Target<'_>], options: Contrast) -> candle_core::Result<Loss> {
     let temperature = options.temperature as f32;
-    let mut slopes = vectors.times_transposed(vectors)?;
+    let mut slopes = vectors.times_transposed(vectors, Products::Exact)?;
     let like = |one: usize, other: usize| {
         one != other
             && matches!((targets.get(one), targets.get(other)), (Some(one), Some(other)) if one.labels == other.labels)
@@ -151,8 +151,8 @@ pub(super) fn contrast(vectors: &Matrix, targets: &[Target<'_>], options: Contra
             *slope = (*slope - wanted) * factor / temperature;
         }
     }
-    let mut gradient = slopes.times(vectors)?;
-    let back = slopes.transposed_times(vectors)?;
+    let mut gradient = slopes.times(vectors, Products::Exact)?;
+    let back = slopes.transposed_times(vectors, Products::Exact)?;
     super::norm::add_matrix(&mut gradient, &back);
     Ok(Loss { value, gradient })
 }

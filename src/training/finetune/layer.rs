@@ -5,6 +5,7 @@ use super::dropout::Dropout;
 use super::gelu;
 use super::matrix::Matrix;
 use super::norm::{self, Normalised, Scale, ScaleGradient, column_sums};
+use super::options::Products;
 use super::parameter::Parameter;
 
 /// A linear layer: `weight` is `[outputs, inputs]`, `bias` `[1, outputs]`.
@@ -15,11 +16,16 @@ pub(super) struct Linear {
 }
 
 impl Linear {
+    /// The product with an input, without the bias.
+    fn product(&self, input: &Matrix, products: Products) -> candle_core::Result<Matrix> {
+        input.times_transposed(self.weight.seen(), products)
+    }
+
     /// Takes the gradient of the output and what went in; adds up its own gradients and gives that of the input.
-    pub fn backward(&mut self, gradient: &Matrix, input: &Matrix) -> candle_core::Result<Matrix> {
+    pub fn backward(&mut self, gradient: &Matrix, input: &Matrix, products: Products) -> candle_core::Result<Matrix> {
         self.bias.add_gradient_row(column_sums(gradient));
-        self.weight.add_gradient(gradient.transposed_times(input)?);
-        gradient.times(self.weight.seen())
+        self.weight.add_gradient(gradient.transposed_times(input, products)?);
+        gradient.times(self.weight.seen(), products)
     }
 }
 
@@ -62,6 +68,7 @@ pub(super) struct Pass<'a> {
     pub heads: Heads,
     pub epsilon: f32,
     pub dropout: Dropout,
+    pub products: Products,
 }
 
 /// What the backward pass needs, all `[tokens, …]`.
@@ -79,16 +86,16 @@ pub(super) struct LayerCache {
 
 impl Layer {
     pub fn forward(&self, input: Matrix, pass: Pass<'_>) -> candle_core::Result<(Matrix, LayerCache)> {
-        let mut joined = input.times_transposed(self.joined.weight.seen())?;
+        let mut joined = self.joined.product(&input, pass.products)?;
         norm::add_to_rows(&mut joined, self.joined.bias.values());
         let attended = attention::forward(&joined, pass.lengths, pass.heads);
-        let mixed = attended.times_transposed(self.mix.weight.seen())?;
+        let mixed = self.mix.product(&attended, pass.products)?;
         let bias = Some(self.mix.bias.values());
         let scale = self.mix_norm.scale(pass.epsilon);
         let (middle, mix_norm) = norm::forward(mixed, bias, Some(&input), pass.dropout.at(1), scale);
-        let mut widened = middle.times_transposed(self.up.weight.seen())?;
+        let mut widened = self.up.product(&middle, pass.products)?;
         let activated = gelu::forward(&mut widened, self.up.bias.values());
-        let narrowed = activated.times_transposed(self.down.weight.seen())?;
+        let narrowed = self.down.product(&activated, pass.products)?;
         let bias = Some(self.down.bias.values());
         let scale = self.output_norm.scale(pass.epsilon);
         let (output, output_norm) = norm::forward(narrowed, bias, Some(&middle), pass.dropout.at(2), scale);
@@ -100,16 +107,16 @@ impl Layer {
     pub fn backward(&mut self, mut gradient: Matrix, cache: LayerCache, pass: Pass<'_>) -> candle_core::Result<Matrix> {
         self.output_norm.backward(&cache.output_norm, &mut gradient);
         let narrowed = norm::dropped(&gradient, pass.dropout.at(2));
-        let mut widened = self.down.backward(&narrowed, &cache.activated)?;
+        let mut widened = self.down.backward(&narrowed, &cache.activated, pass.products)?;
         gelu::backward(&cache.widened, &mut widened);
-        let mut middle = self.up.backward(&widened, &cache.middle)?;
+        let mut middle = self.up.backward(&widened, &cache.middle, pass.products)?;
         norm::add_matrix(&mut middle, &gradient);
 
         self.mix_norm.backward(&cache.mix_norm, &mut middle);
         let mixed = norm::dropped(&middle, pass.dropout.at(1));
-        let attended = self.mix.backward(&mixed, &cache.attended)?;
+        let attended = self.mix.backward(&mixed, &cache.attended, pass.products)?;
         let joined = attention::backward(&cache.joined, pass.lengths, pass.heads, &attended);
-        let mut input = self.joined.backward(&joined, &cache.input)?;
+        let mut input = self.joined.backward(&joined, &cache.input, pass.products)?;
         norm::add_matrix(&mut input, &middle);
         Ok(input)
     }

@@ -3,6 +3,10 @@
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, Layout, Shape};
 
+use crate::inference::{HalfProducts, Operand};
+
+use super::options::Products;
+
 /// Rows of 32-bit numbers, one behind the other.
 #[derive(Debug, Clone)]
 pub(super) struct Matrix {
@@ -74,19 +78,39 @@ impl Matrix {
         Ok(Self { rows, columns, storage })
     }
 
+    fn operand(&self) -> Operand<'_> {
+        Operand::new(self.values(), self.columns)
+    }
+
     /// `self · other`: `[m, k]` and `[k, n]` to `[m, n]`.
-    pub fn times(&self, other: &Self) -> candle_core::Result<Self> {
+    pub fn times(&self, other: &Self, products: Products) -> candle_core::Result<Self> {
+        if let Some(half) = half(products) {
+            return Ok(Self::new(other.columns, half.multiply(self.operand(), other.operand())));
+        }
         self.product(&self.as_is(), other, &other.as_is(), (self.rows, other.columns, self.columns))
     }
 
     /// `self · otherᵀ`: `[m, k]` and `[n, k]` to `[m, n]`.
-    pub fn times_transposed(&self, other: &Self) -> candle_core::Result<Self> {
+    pub fn times_transposed(&self, other: &Self, products: Products) -> candle_core::Result<Self> {
+        if let Some(half) = half(products) {
+            return Ok(Self::new(other.rows, half.multiply(self.operand(), other.operand().turned())));
+        }
         self.product(&self.as_is(), other, &other.transposed(), (self.rows, other.rows, self.columns))
     }
 
     /// `selfᵀ · other`: `[k, m]` and `[k, n]` to `[m, n]`.
-    pub fn transposed_times(&self, other: &Self) -> candle_core::Result<Self> {
+    pub fn transposed_times(&self, other: &Self, products: Products) -> candle_core::Result<Self> {
+        if let Some(half) = half(products) {
+            return Ok(Self::new(other.columns, half.multiply(self.operand().turned(), other.operand())));
+        }
         self.product(&self.transposed(), other, &other.as_is(), (self.columns, other.columns, self.rows))
+    }
+}
+
+fn half(products: Products) -> Option<HalfProducts> {
+    match products {
+        Products::Exact => None,
+        Products::Fast => HalfProducts::get(),
     }
 }
 
@@ -96,12 +120,19 @@ mod tests {
 
     #[test]
     fn the_three_products_agree_with_sums() {
+        // All of these numbers fit into 16 bits.
+        for products in [Products::Exact, Products::Fast] {
+            agree_with_sums(products);
+        }
+    }
+
+    fn agree_with_sums(products: Products) {
         let one = Matrix::new(3, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         let other = Matrix::new(2, vec![1.0, -1.0, 0.5, 2.0, 3.0, 0.0]);
-        assert_eq!(one.times(&other).unwrap().into_values(), [11.0, 3.0, 24.5, 6.0]);
+        assert_eq!(one.times(&other, products).unwrap().into_values(), [11.0, 3.0, 24.5, 6.0]);
         let flipped = Matrix::new(3, vec![1.0, 0.5, 3.0, -1.0, 2.0, 0.0]);
-        assert_eq!(one.times_transposed(&flipped).unwrap().into_values(), [11.0, 3.0, 24.5, 6.0]);
+        assert_eq!(one.times_transposed(&flipped, products).unwrap().into_values(), [11.0, 3.0, 24.5, 6.0]);
         let tall = Matrix::new(2, vec![1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
-        assert_eq!(tall.transposed_times(&other).unwrap().into_values(), [11.0, 3.0, 24.5, 6.0]);
+        assert_eq!(tall.transposed_times(&other, products).unwrap().into_values(), [11.0, 3.0, 24.5, 6.0]);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Enters: an encoder's weights, rows of token ids with labels, options. Leaves: a GGUF file that takes the place of the encoder's,
 //! and how well it did on the way. The forward and the backward pass are written by hand over buffers of 32-bit numbers; candle
-//! multiplies matrices and stores them. Texts lie end to end without padding.
+//! multiplies matrices and stores them, where the kernels for 16 bits do not. Texts lie end to end without padding.
 //!
 //! Never here: taxonomies, tokenisers, the final classifier on the vectors.
 
@@ -33,7 +33,7 @@ mod check;
 mod tests;
 
 pub use measure::HeldOut;
-pub use options::{Contrast, Decay, FineTuneOptions, Objective, Selection, Storage};
+pub use options::{Contrast, Decay, FineTuneOptions, Objective, Products, Selection, Storage};
 pub use run::{EpochResult, FineTune, Progress};
 pub use tuned::Tuned;
 

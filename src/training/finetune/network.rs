@@ -9,6 +9,7 @@ use super::dropout::Dropout;
 use super::layer::{Layer, LayerCache, Linear, Norm, Pass};
 use super::matrix::Matrix;
 use super::norm::{self, Normalised};
+use super::options::Products;
 use super::parameter::{Parameter, Treatment};
 use super::vectorise::{add, add_scaled, dot, vectorised};
 
@@ -18,6 +19,7 @@ pub(super) struct Network {
     heads: Heads,
     epsilon: f32,
     pooling: Pooling,
+    products: Products,
     /// Row of `tokens` for each token id in use.
     places: HashMap<u32, usize>,
     /// Rows of the ids in use only, in the order of the ids.
@@ -50,6 +52,7 @@ pub(super) struct Extent<'a> {
     pub pooling: Pooling,
     /// Whether the tables of tokens and positions are learned.
     pub train_embeddings: bool,
+    pub products: Products,
 }
 
 impl Network {
@@ -99,6 +102,7 @@ impl Network {
             heads: Heads { count: shape.heads, width: hidden / shape.heads },
             epsilon: shape.layer_norm_epsilon as f32,
             pooling: extent.pooling,
+            products: extent.products,
             places: extent.ids.iter().enumerate().map(|(place, id)| (*id, place)).collect(),
             tokens,
             positions,
@@ -122,7 +126,7 @@ impl Network {
     }
 
     fn pass<'a>(&self, lengths: &'a [usize], dropout: Dropout) -> Pass<'a> {
-        Pass { lengths, heads: self.heads, epsilon: self.epsilon, dropout }
+        Pass { lengths, heads: self.heads, epsilon: self.epsilon, dropout, products: self.products }
     }
 
     fn embed(&self, texts: &[&[u32]], lengths: &[usize]) -> (Matrix, Normalised) {

@@ -24,6 +24,17 @@ pub enum Decay {
     Cosine,
 }
 
+/// How the encoder's matrices are multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Products {
+    /// In 32 bits.
+    Exact,
+    /// With factors rounded to 16 bits (bfloat16) and sums of 32 bits, on processors that do so several times as fast (with AMX);
+    /// on others in 32 bits.
+    Fast,
+}
+
 /// How the best epoch is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -99,6 +110,8 @@ pub struct FineTuneOptions {
     pub contrast: Option<Contrast>,
     /// Whether the tables of tokens and positions are learned too.
     pub train_embeddings: bool,
+    /// How the encoder's matrices are multiplied.
+    pub products: Products,
     /// How the learned matrices are stored.
     pub storage: Storage,
     /// What makes an epoch better than another on the held-out rows.
@@ -143,6 +156,7 @@ impl FineTuneOptions {
             class_balance: 0.0,
             contrast: None,
             train_embeddings: true,
+            products: Products::Fast,
             storage: Storage::EightBit,
             selection: Selection::Accuracy,
             patience: None,

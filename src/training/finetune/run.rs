@@ -97,7 +97,8 @@ impl FineTune {
         ids.sort_unstable();
         ids.dedup();
         let longest = every().map(|row| row.tokens.len()).max().unwrap_or(1);
-        let extent = Extent { ids: &ids, longest, pooling, train_embeddings: options.train_embeddings };
+        let FineTuneOptions { train_embeddings, products, .. } = options;
+        let extent = Extent { ids: &ids, longest, pooling, train_embeddings, products };
         let mut network = Network::new(loaded, extent)?;
         if options.storage == Storage::AsSource {
             let original = Original::read(weights, &shape)?;

@@ -99,7 +99,7 @@ fn options() -> FineTuneOptions {
 }
 
 fn extent(ids: &[u32], pooling: Pooling) -> Extent<'_> {
-    Extent { ids, longest: POSITIONS, pooling, train_embeddings: true }
+    Extent { ids, longest: POSITIONS, pooling, train_embeddings: true, products: Products::Exact }
 }
 
 fn start(folder: &Path, options: FineTuneOptions, checkpoint: Option<&Path>) -> Result<FineTune, FineTuneError> {
