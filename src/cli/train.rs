@@ -81,6 +81,9 @@ impl HeadArgs {
     }
 }
 
+/// Weights of n-grams by themselves that are tried beside a tuned encoder.
+const WORDS_ALONE: [f32; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
+
 /// Runs the command.
 pub fn run(args: &TrainArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let table = args.labels.read(&args.data, &args.only)?;
@@ -90,6 +93,7 @@ pub fn run(args: &TrainArgs, config: &Config) -> anyhow::Result<ExitCode> {
         // What the tuned encoder says of rows whose labels it learnt is no measure.
         options.folds = 0;
         options.held_out = tuned.held_out;
+        options.words_alone = WORDS_ALONE.into();
         config.models.dir = Some(args.out.clone());
         config.models.encoder = tuned.encoder;
     }

@@ -14,7 +14,7 @@ mod weights;
 mod tests;
 
 pub use encoder::{Depth, EncodeInput, EncodePlan, Encoder, EncoderSpec, Encoding, PassOutput, Role};
-pub(crate) use kernels::{HalfProducts, Operand};
+pub(crate) use kernels::{HalfProducts, Operand, Room};
 pub use pool::{ComputePool, PoolError};
 pub(crate) use weights::{BertShape, Weights};
 

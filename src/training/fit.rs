@@ -7,6 +7,7 @@ use super::calibration::unmeasured;
 use super::evaluation::{Evaluation, EvaluationOptions, Judged, Task, TrueLabel};
 use super::features::{Measure, Source};
 use super::lesson::{Lesson, Setting, Trial};
+use super::words_alone::WordsAlone;
 use super::{LabelledRow, TrainingError};
 use crate::tagging::heads::{Head, HeadCard, HeadParts, HeldOutFigures, LabelKind, NgramCounts, NgramSpec};
 use crate::tagging::{EncoderIdentity, ExampleVectors};
@@ -32,6 +33,9 @@ pub struct HeadOptions {
     pub ngram_scales: Vec<f32>,
     /// Weights of the labels' prototypes that are tried, for single labels: 0 is none, 1 is as much as the borders between labels.
     pub prototypes: Vec<f32>,
+    /// Weights of n-grams learnt by themselves that are tried, for an encoder that has learnt the labels: 0 is none, 1 is as much
+    /// as what is learnt together.
+    pub words_alone: Vec<f32>,
     /// True to let rows of rare labels weigh more, so that all labels together weigh the same.
     pub balanced: bool,
     /// Parts of the cross-validation; fewer than 2 for none.
@@ -59,6 +63,7 @@ impl Default for HeadOptions {
             costs: vec![0.1, 0.3, 1.0, 3.0],
             ngram_scales: vec![0.5, 1.0],
             prototypes: vec![0.0, 0.5, 1.0, 2.0],
+            words_alone: vec![0.0],
             balanced: false,
             folds: 5,
             held_out: Vec::new(),
@@ -161,17 +166,25 @@ impl<'a> HeadTrainer<'a> {
             _ => Some(lesson.try_settings(options, &splits, most, progress)?),
         };
         let setting = trial.as_ref().map_or_else(|| few_rows_setting(options, self.kind), |trial| trial.setting);
-        let Setting { cost, ngram_scale, vector_parts, prototypes } = setting;
+        let Setting { cost, ngram_scale, vector_parts, prototypes, words_alone } = setting;
         if !progress(Stage::Fitting, 0, 1) {
             return Err(TrainingError::Interrupted);
         }
         let measure = self.measure(&lesson.taught, vector_parts, most);
         let features = measure.rows(&self.sources, ngram_scale);
         let mut weights = lesson.weights(&features, &lesson.taught, cost, options);
+        let alone = (words_alone > 0.0).then(|| {
+            let alone = WordsAlone::fit(&lesson, &self.sources, &measure, &lesson.taught, options);
+            let share = words_alone * alone.ratio(&weights, &features, &lesson.taught);
+            (alone, share)
+        });
         if prototypes > 0.0 {
             let fitted = lesson.prototypes(&features, &lesson.taught)?;
             let share = prototypes * fitted.ratio(&weights, &features, &lesson.taught);
             fitted.add_to(&mut weights, share);
+        }
+        if let Some((alone, share)) = alone {
+            alone.add_to(&mut weights, share, ngram_scale);
         }
         let calibration = match &trial {
             Some(trial) => trial.calibration.clone(),
@@ -192,6 +205,7 @@ impl<'a> HeadTrainer<'a> {
             cost,
             ngram_scale,
             prototypes,
+            words_alone,
             vector_parts,
             balanced: options.balanced,
             never_empty: self.kind == LabelKind::Multi && which.iter().all(|row| !self.labels_of(*row).is_empty()),
@@ -320,7 +334,13 @@ fn few_rows_setting(options: &HeadOptions, kind: LabelKind) -> Setting {
         LabelKind::Single => FEW_ROWS_PROTOTYPES,
         LabelKind::Multi => 0.0,
     };
-    Setting { cost: middle.unwrap_or(1.0), ngram_scale: least.unwrap_or(0.5), vector_parts: 1, prototypes }
+    Setting {
+        cost: middle.unwrap_or(1.0),
+        ngram_scale: least.unwrap_or(0.5),
+        vector_parts: 1,
+        prototypes,
+        words_alone: 0.0,
+    }
 }
 
 #[cfg(test)]

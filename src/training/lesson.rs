@@ -9,6 +9,7 @@ use super::features::FeatureRows;
 use super::fit::{HeadOptions, HeadTrainer, Stage};
 use super::prototypes::Prototypes;
 use super::solver::{Wanted, Weights};
+use super::words_alone::WordsAlone;
 use super::{TrainingError, folds};
 use crate::tagging::heads::{Calibration, LabelKind};
 
@@ -46,6 +47,8 @@ pub(super) struct Setting {
     pub vector_parts: usize,
     /// Weight of the labels' prototypes.
     pub prototypes: f32,
+    /// Weight of n-grams learnt by themselves.
+    pub words_alone: f32,
 }
 
 /// The best of the settings that were tried.
@@ -193,7 +196,13 @@ impl<'a> Lesson<'a> {
             .ngram_scales
             .iter()
             .flat_map(|scale| options.costs.iter().map(move |cost| (*cost, *scale)))
-            .map(|(cost, ngram_scale)| Setting { cost, ngram_scale, vector_parts: 1, prototypes: 0.0 })
+            .map(|(cost, ngram_scale)| Setting {
+                cost,
+                ngram_scale,
+                vector_parts: 1,
+                prototypes: 0.0,
+                words_alone: 0.0,
+            })
             .collect();
         let mut deeper = vec![PROTOTYPE_PARTS, self.trainer.vector_parts()];
         deeper.dedup();
@@ -228,14 +237,20 @@ impl<'a> Lesson<'a> {
             LabelKind::Single => &options.prototypes,
             LabelKind::Multi => &[0.0],
         };
-        // For each setting, the margins under each weight of the prototypes.
+        let shares: Vec<(f32, f32)> =
+            shares.iter().flat_map(|share| options.words_alone.iter().map(|words| (*share, *words))).collect();
+        // For each setting, the margins under each weight of the prototypes and of the words.
         let mut of_settings: Vec<Vec<Margins>> = vec![vec![Vec::new(); shares.len()]; settings.len()];
         for (held, kept) in splits {
             let measure = self.trainer.measure(kept, vector_parts, most);
-            let prototypes = match shares.iter().any(|share| *share > 0.0) {
+            let prototypes = match shares.iter().any(|(share, _)| *share > 0.0) {
                 true => Some(self.prototypes(&measure.rows(sources, 1.0), kept)?),
                 false => None,
             };
+            let alone = shares
+                .iter()
+                .any(|(_, words)| *words > 0.0)
+                .then(|| WordsAlone::fit(self, sources, &measure, kept, options));
             let mut scales: Vec<f32> = settings.iter().map(|setting| setting.ngram_scale).collect();
             scales.dedup();
             for scale in scales {
@@ -245,14 +260,18 @@ impl<'a> Lesson<'a> {
                 of_scale.try_for_each(|(setting, margins)| {
                     let weights = self.weights(&features, kept, setting.cost, options);
                     let ratio = prototypes.as_ref().map_or(0.0, |one| one.ratio(&weights, &features, kept));
+                    let words_ratio = alone.as_ref().map_or(0.0, |one| one.ratio(&weights, &features, kept));
                     for row in held {
                         let Some(features) = features.rows.get(*row) else { continue };
                         let borders = weights.margins(features);
-                        for (share, margins) in shares.iter().zip(margins.iter_mut()) {
-                            let of_row = match &prototypes {
+                        let of_words = alone.as_ref().map(|one| one.margins(*row)).unwrap_or_default();
+                        for ((share, words), margins) in shares.iter().zip(margins.iter_mut()) {
+                            let mut of_row = match &prototypes {
                                 Some(prototypes) => prototypes.beside(borders.clone(), features, share * ratio),
                                 None => borders.clone(),
                             };
+                            let words = words * words_ratio;
+                            of_row.iter_mut().zip(&of_words).for_each(|(margin, of_words)| *margin += words * of_words);
                             margins.push((*row, of_row));
                         }
                     }
@@ -262,10 +281,9 @@ impl<'a> Lesson<'a> {
         }
         let mut best: Option<(f64, Trial)> = None;
         let tried = settings.into_iter().zip(of_settings).flat_map(|(setting, of_shares)| {
-            shares
-                .iter()
-                .zip(of_shares)
-                .map(move |(share, margins)| (Setting { prototypes: *share, ..setting }, margins))
+            shares.iter().zip(of_shares).map(move |((prototypes, words_alone), margins)| {
+                (Setting { prototypes: *prototypes, words_alone: *words_alone, ..setting }, margins)
+            })
         });
         for (setting, mut margins) in tried {
             margins.sort_by_key(|(row, _)| *row);

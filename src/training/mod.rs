@@ -17,6 +17,7 @@ mod prequential;
 mod prototypes;
 pub mod shipped;
 mod solver;
+mod words_alone;
 
 pub use aspects::{AspectRow, Mention, read_aspects};
 pub use error::TrainingError;

@@ -5,7 +5,7 @@
 
 use super::TrainingError;
 use super::features::{FeatureRow, FeatureRows};
-use super::solver::Weights;
+use super::solver::{Weights, spread};
 use crate::tagging::{Example, Linear};
 
 /// Weight of the sphere against the measured covariance: with few rows a label little of it is known.
@@ -82,13 +82,6 @@ impl Prototypes {
         let block = self.linear.weights.first().map_or(0, Vec::len);
         row.dense.get(..block).unwrap_or_default()
     }
-}
-
-/// Standard deviation over labels.
-fn spread(margins: &[f32]) -> f32 {
-    let count = margins.len().max(1) as f32;
-    let mean = margins.iter().sum::<f32>() / count;
-    (margins.iter().map(|margin| (margin - mean).powi(2)).sum::<f32>() / count).sqrt()
 }
 
 #[cfg(test)]

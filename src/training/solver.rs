@@ -118,6 +118,12 @@ impl Weights {
         }
     }
 
+    /// Adds this much of the n-grams' part of other weights, for rows whose n-grams are `scale` times as long.
+    pub fn add_sparse(&mut self, share: f32, scale: f32, other: &Self) {
+        self.sparse.iter_mut().zip(&other.sparse).for_each(|(to, weight)| *to += share * weight / scale);
+        self.bias.iter_mut().zip(&other.bias).for_each(|(to, bias)| *to += share * bias);
+    }
+
     /// Weights of the dense part without the padding: `[dimension][labels]`.
     pub fn dense(&self) -> impl Iterator<Item = f32> + '_ {
         self.unpadded(&self.dense)
@@ -162,6 +168,13 @@ impl Weights {
             weights.iter_mut().zip(steps).for_each(|(weight, step)| *weight += value * step);
         }
     }
+}
+
+/// Standard deviation of margins over labels.
+pub(crate) fn spread(margins: &[f32]) -> f32 {
+    let count = margins.len().max(1) as f32;
+    let mean = margins.iter().sum::<f32>() / count;
+    (margins.iter().map(|margin| (margin - mean).powi(2)).sum::<f32>() / count).sqrt()
 }
 
 /// A row's part in the weights of each label.

@@ -9,7 +9,8 @@ use std::arch::x86_64::{
     _mm512_permutexvar_epi16, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_si512, _mm512_unpackhi_epi32,
     _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
-use std::mem::transmute;
+use std::cell::Cell;
+use std::mem::{ManuallyDrop, MaybeUninit, transmute};
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
@@ -344,6 +345,13 @@ impl<'a> Factor<'a> {
         }
     }
 
+    /// Writes the tiles of 16 rows or columns.
+    fn pack_panel(&self, tiles: Tiles, panel: usize, into: &mut [Tile]) {
+        for (step, tile) in into.iter_mut().enumerate() {
+            self.pack(tiles, panel * SIDE, step * DEPTH, tile);
+        }
+    }
+
     /// Writes the tile that begins at `outer` and `inner`; zeros beyond the matrix.
     fn pack(&self, _: Tiles, outer: usize, inner: usize, into: &mut Tile) {
         let (side, depth) = (self.outer.saturating_sub(outer).min(SIDE), self.inner.saturating_sub(inner).min(DEPTH));
@@ -362,45 +370,103 @@ impl<'a> Factor<'a> {
     }
 }
 
-/// `left · right`.
-pub(super) fn multiply(tiles: Tiles, left: Operand<'_>, right: Operand<'_>) -> Vec<f32> {
+/// Memory for tiles.
+#[derive(Default)]
+pub(super) struct Room {
+    left: Vec<Tile>,
+    right: Vec<Tile>,
+}
+
+thread_local! {
+    /// Of large products on this thread. It is taken for the time of a product, in which the thread may be given another.
+    static ROOM: Cell<Room> = const { Cell::new(Room { left: Vec::new(), right: Vec::new() }) };
+}
+
+/// The factors of `left · right` with the shape of the product; `None` if there is nothing to add up.
+fn factors<'a>(left: Operand<'a>, right: Operand<'a>) -> (usize, usize, Option<(Factor<'a>, Factor<'a>)>) {
     let ((rows, inner), (other_inner, columns)) = (left.shape(), right.shape());
     debug_assert_eq!(inner, other_inner, "the inner dimensions of a product differ");
     let inner = inner.min(other_inner);
-    let mut product = vec![0.0f32; rows * columns];
-    if rows == 0 || columns == 0 || inner == 0 {
-        return product;
-    }
-    let (left, right) = (Factor::new(left, false, inner), Factor::new(right, true, inner));
-    let steps = inner.div_ceil(DEPTH);
-    let mut packed = vec![Tile::ZERO; columns.div_ceil(BLOCK) * 2 * steps];
-    packed.par_chunks_mut(steps).enumerate().for_each(|(panel, into)| {
-        for (step, tile) in into.iter_mut().enumerate() {
-            right.pack(tiles, panel * SIDE, step * DEPTH, tile);
-        }
-    });
-    let share = rows.div_ceil(rayon::current_num_threads()).next_multiple_of(BLOCK).min(ROWS);
-    product.par_chunks_mut(share * columns).enumerate().for_each(|(task, into)| {
-        task_product(tiles, left, task * share, &packed, steps, into, columns);
-    });
-    product
+    let is_empty = rows == 0 || columns == 0 || inner == 0;
+    let factors = || (Factor::new(left, false, inner), Factor::new(right, true, inner));
+    (rows, columns, (!is_empty).then(factors))
 }
 
-/// Rows of the product from `first` on, as many as `into` has.
+/// Panels of 16 columns, an even number of them.
+fn panels(columns: usize) -> usize {
+    columns.div_ceil(BLOCK) * 2
+}
+
+/// `left · right`.
+pub(super) fn multiply(tiles: Tiles, left: Operand<'_>, right: Operand<'_>) -> Vec<f32> {
+    let (rows, columns, factors) = factors(left, right);
+    let Some((left, right)) = factors else { return vec![0.0; rows * columns] };
+    let mut product: Vec<MaybeUninit<f32>> = Vec::with_capacity(rows * columns);
+    // SAFETY: numbers that may be uninitialised need no initialisation.
+    unsafe { product.set_len(rows * columns) };
+    let steps = right.inner.div_ceil(DEPTH);
+    let mut packed = ROOM.take().right;
+    packed.resize(panels(columns) * steps, Tile::ZERO);
+    packed.par_chunks_mut(steps).enumerate().for_each(|(panel, into)| right.pack_panel(tiles, panel, into));
+    let share = rows.div_ceil(rayon::current_num_threads()).next_multiple_of(BLOCK).min(ROWS);
+    product.par_chunks_mut(share * columns).enumerate().for_each(|(task, into)| {
+        let mut room = ROOM.take();
+        task_product(tiles, left, task * share, &packed, &mut room.left, into, columns);
+        ROOM.set(room);
+    });
+    ROOM.set(Room { right: packed, ..ROOM.take() });
+    initialised(product)
+}
+
+/// A product after the tasks have written all of it.
+fn initialised(product: Vec<MaybeUninit<f32>>) -> Vec<f32> {
+    let mut product = ManuallyDrop::new(product);
+    // SAFETY: the memory is that of a vector of numbers as large and as aligned, which is not dropped; every block was written.
+    unsafe { Vec::from_raw_parts(product.as_mut_ptr().cast(), product.len(), product.capacity()) }
+}
+
+/// `left · right` on this thread.
+pub(super) fn multiply_here(
+    tiles: Tiles,
+    left: Operand<'_>,
+    right: Operand<'_>,
+    room: &mut Room,
+    product: &mut Vec<f32>,
+) {
+    let (rows, columns, factors) = factors(left, right);
+    product.clear();
+    let Some((left, right)) = factors else { return product.resize(rows * columns, 0.0) };
+    product.reserve(rows * columns);
+    let steps = right.inner.div_ceil(DEPTH);
+    room.right.resize(panels(columns) * steps, Tile::ZERO);
+    for (panel, into) in room.right.chunks_exact_mut(steps).enumerate() {
+        right.pack_panel(tiles, panel, into);
+    }
+    let whole = product.spare_capacity_mut().get_mut(..rows * columns).unwrap_or_default();
+    for (task, into) in whole.chunks_mut(ROWS * columns).enumerate() {
+        task_product(tiles, left, task * ROWS, &room.right, &mut room.left, into, columns);
+    }
+    // SAFETY: there is room for so many, and the tasks have written every block of them.
+    unsafe { product.set_len(rows * columns) };
+}
+
+/// Writes rows of the product from `first` on, as many as `into` has.
 fn task_product(
     tiles: Tiles,
     left: Factor<'_>,
     first: usize,
     right: &[Tile],
-    steps: usize,
-    into: &mut [f32],
+    packed: &mut Vec<Tile>,
+    into: &mut [MaybeUninit<f32>],
     columns: usize,
 ) {
-    let rows = into.len() / columns;
-    let mut packed = vec![Tile::ZERO; rows.div_ceil(BLOCK) * 2 * STEPS];
-    for from in (0..steps).step_by(STEPS) {
-        let now = (steps - from).min(STEPS);
-        for (panel, into) in packed.chunks_exact_mut(STEPS).enumerate() {
+    let steps = left.inner.div_ceil(DEPTH);
+    // The most steps that are taken at a time, of the left factor's panels.
+    let deep = steps.min(STEPS);
+    packed.resize((into.len() / columns).div_ceil(BLOCK) * 2 * deep, Tile::ZERO);
+    for from in (0..steps).step_by(deep) {
+        let now = (steps - from).min(deep);
+        for (panel, into) in packed.chunks_exact_mut(deep).enumerate() {
             for (step, tile) in into.iter_mut().enumerate().take(now) {
                 left.pack(tiles, first + panel * SIDE, (from + step) * DEPTH, tile);
             }
@@ -409,8 +475,8 @@ fn task_product(
         for (column, pair) in right.chunks_exact(2 * steps).enumerate() {
             let (one, other) = pair.split_at(steps);
             let (Some(one), Some(other)) = (one.get(from..from + now), other.get(from..from + now)) else { continue };
-            for (row, pair) in packed.chunks_exact(2 * STEPS).enumerate() {
-                let (upper, lower) = pair.split_at(STEPS);
+            for (row, pair) in packed.chunks_exact(2 * deep).enumerate() {
+                let (upper, lower) = pair.split_at(deep);
                 let place = Place { row: row * BLOCK, column: column * BLOCK, is_fresh: from == 0 };
                 place.add(&registers, [upper, lower], [one, other], into, columns);
             }
@@ -431,7 +497,7 @@ impl Place {
         registers: &Registers,
         [upper, lower]: [&[Tile]; 2],
         [one, other]: [&[Tile]; 2],
-        into: &mut [f32],
+        into: &mut [MaybeUninit<f32>],
         columns: usize,
     ) {
         let steps = upper.len().min(lower.len()).min(one.len()).min(other.len());
@@ -441,18 +507,18 @@ impl Place {
         if self.column + BLOCK <= columns
             && let Some(whole) = into.get_mut(whole)
         {
-            let block = Block { into: whole.as_mut_ptr(), stride: columns, is_fresh: self.is_fresh };
+            let block = Block { into: whole.as_mut_ptr().cast(), stride: columns, is_fresh: self.is_fresh };
             // SAFETY: there are at least `steps` tiles in each panel, at least one, and the slice holds the block.
             unsafe { registers.add_product(rows_of, columns_of, steps, &block) };
             return;
         }
-        let mut whole = [0.0f32; BLOCK * BLOCK];
+        let mut whole = [MaybeUninit::<f32>::uninit(); BLOCK * BLOCK];
         let here = self.column..columns.min(self.column + BLOCK);
         for (row, whole) in into.chunks_exact(columns).skip(self.row).zip(whole.chunks_exact_mut(BLOCK)) {
             let here = row.get(here.clone()).unwrap_or_default();
             whole.iter_mut().zip(here).for_each(|(whole, value)| *whole = *value);
         }
-        let block = Block { into: whole.as_mut_ptr(), stride: BLOCK, is_fresh: self.is_fresh };
+        let block = Block { into: whole.as_mut_ptr().cast(), stride: BLOCK, is_fresh: self.is_fresh };
         // SAFETY: there are at least `steps` tiles in each panel, at least one, and the array is the block.
         unsafe { registers.add_product(rows_of, columns_of, steps, &block) };
         for (row, whole) in into.chunks_exact_mut(columns).skip(self.row).zip(whole.chunks_exact(BLOCK)) {

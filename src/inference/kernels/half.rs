@@ -3,18 +3,28 @@
 #[cfg(target_arch = "x86_64")]
 use super::amx::{self, Tiles};
 
-/// Rows of numbers, one behind the other.
+/// Rows of numbers in memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Operand<'a> {
+    /// From the first number of the first row on.
     values: &'a [f32],
+    /// Numbers from one row to the next.
+    stride: usize,
     columns: usize,
     turned: bool,
 }
 
 impl<'a> Operand<'a> {
-    /// `values` in rows of `columns`.
+    /// `values` in rows of `columns`, one behind the other.
     pub fn new(values: &'a [f32], columns: usize) -> Self {
-        Self { values, columns, turned: false }
+        Self::part(values, columns, 0, columns)
+    }
+
+    /// Of rows of `stride` numbers, the `columns` from `start` on.
+    pub fn part(values: &'a [f32], stride: usize, start: usize, columns: usize) -> Self {
+        let whole = start + columns <= stride;
+        let values = if whole { values.get(start..).unwrap_or_default() } else { &[] };
+        Self { values, stride, columns, turned: false }
     }
 
     /// The transposed matrix.
@@ -26,9 +36,8 @@ impl<'a> Operand<'a> {
         self.values
     }
 
-    /// Numbers from one row to the next, in memory.
     pub(super) fn stride(self) -> usize {
-        self.columns
+        self.stride
     }
 
     pub(super) fn is_turned(self) -> bool {
@@ -37,10 +46,15 @@ impl<'a> Operand<'a> {
 
     /// Rows and columns, as a factor of the product.
     pub fn shape(self) -> (usize, usize) {
-        let rows = self.values.len().checked_div(self.columns).unwrap_or(0);
+        let behind = self.values.len().checked_sub(self.columns);
+        let rows = behind.map_or(0, |behind| behind.checked_div(self.stride).map_or(0, |rows| rows + 1));
         if self.turned { (self.columns, rows) } else { (rows, self.columns) }
     }
 }
+
+/// Memory that products on one thread use again and again.
+#[derive(Default)]
+pub(crate) struct Room(#[cfg(target_arch = "x86_64")] amx::Room);
 
 /// A processor that multiplies 16-bit numbers several times as fast as those of 32.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +80,14 @@ impl HalfProducts {
         #[cfg(not(target_arch = "x86_64"))]
         match self.0 {}
     }
+
+    /// The same on this thread alone, into `product`: for small matrices.
+    pub fn multiply_here(self, left: Operand<'_>, right: Operand<'_>, room: &mut Room, product: &mut Vec<f32>) {
+        #[cfg(target_arch = "x86_64")]
+        amx::multiply_here(self.0, left, right, &mut room.0, product);
+        #[cfg(not(target_arch = "x86_64"))]
+        match (self.0, left, right, room, product) {}
+    }
 }
 
 #[cfg(test)]
@@ -83,7 +105,7 @@ mod tests {
     fn plain(left: Operand<'_>, right: Operand<'_>) -> Vec<(f64, f64)> {
         let at = |operand: Operand<'_>, row: usize, column: usize| {
             let (row, column) = if operand.turned { (column, row) } else { (row, column) };
-            rounded(operand.values[row * operand.columns + column])
+            rounded(operand.values[row * operand.stride + column])
         };
         let ((rows, inner), (_, columns)) = (left.shape(), right.shape());
         let mut product = Vec::new();
@@ -101,6 +123,11 @@ mod tests {
         let given = products.multiply(left, right);
         let expected = plain(left, right);
         assert_eq!(given.len(), expected.len());
+        let (mut room, mut here) = (Room::default(), vec![7.0; 5]);
+        for _ in 0..2 {
+            products.multiply_here(left, right, &mut room, &mut here);
+            assert_eq!(here, given);
+        }
         for (place, (given, (expected, size))) in given.iter().zip(expected).enumerate() {
             let allowed = size * f64::from(f32::EPSILON) * 40.0 + 1e-30;
             assert!((f64::from(*given) - expected).abs() <= allowed, "{place}: {given} and {expected}");
@@ -141,6 +168,24 @@ mod tests {
         let Some(products) = HalfProducts::get() else { return };
         assert!(products.multiply(Operand::new(&[], 3), Operand::new(&[1.0; 3], 1)).is_empty());
         assert_eq!(products.multiply(Operand::new(&[], 1).turned(), Operand::new(&[], 2)), [0.0; 2]);
+    }
+
+    #[test]
+    fn parts_of_rows_are_read_where_they_lie() {
+        let (left, right) = (noise(8, 45 * 40, 1.0), noise(9, 45 * 50, 1.0));
+        let part = |values: &[f32], stride: usize, start: usize, columns: usize| -> Vec<f32> {
+            values.chunks(stride).flat_map(|row| row[start..start + columns].to_vec()).collect()
+        };
+        let Some(products) = HalfProducts::get() else { return };
+        for (start, columns) in [(0, 40), (3, 7), (8, 32), (39, 1)] {
+            let one = Operand::part(&left, 40, start, columns).turned();
+            let other = Operand::part(&right, 50, 11, 33);
+            check(one, other);
+            let (copy, right) = (part(&left, 40, start, columns), part(&right, 50, 11, 33));
+            let copied = products.multiply(Operand::new(&copy, columns).turned(), Operand::new(&right, 33));
+            assert_eq!(products.multiply(one, other), copied);
+        }
+        assert_eq!(Operand::part(&left, 40, 30, 11).shape(), (0, 11));
     }
 
     #[test]

@@ -10,4 +10,4 @@ mod amx;
 
 mod half;
 
-pub(crate) use half::{HalfProducts, Operand};
+pub(crate) use half::{HalfProducts, Operand, Room};

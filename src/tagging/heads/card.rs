@@ -66,6 +66,9 @@ pub struct HeadCard {
     /// Weight of the labels' prototypes beside what the borders between labels say; 0 for none.
     #[serde(default)]
     pub prototypes: f32,
+    /// Weight of n-grams learnt by themselves beside those learnt together with the vector; 0 for none.
+    #[serde(default)]
+    pub words_alone: f32,
     /// Parts of deep vectors that it looks at: with 1, the vector that texts are compared by; with more, states of layers below the
     /// last one too.
     #[serde(default = "one")]

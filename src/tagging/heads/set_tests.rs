@@ -23,6 +23,7 @@ fn card(labels: &[&str]) -> HeadCard {
         cost: 1.0,
         ngram_scale: 1.0,
         prototypes: 0.0,
+        words_alone: 0.0,
         vector_parts: 1,
         balanced: false,
         never_empty: false,

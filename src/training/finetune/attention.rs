@@ -1,11 +1,14 @@
 //! Multi-head attention within each sequence of a batch laid end to end, forward and backward.
 //!
-//! A row of the joined input holds query, key and value of all heads. The attention matrix is never stored: the backward pass
-//! computes each of its rows again, so that memory grows with the length of a text and not with its square.
+//! A row of the joined input holds query, key and value of all heads. The attention matrix is never kept: the backward pass
+//! computes it again, so that memory between the passes grows with the length of a text and not with its square.
+
+mod half;
 
 use rayon::prelude::*;
 
 use super::matrix::Matrix;
+use super::options::Products;
 use super::vectorise::{LANES, dot, exp, largest, sum, vectorised};
 
 /// How the columns of a row are shared out.
@@ -73,12 +76,16 @@ macro_rules! with_width {
 }
 
 /// `[tokens, 3 * hidden]` to `[tokens, hidden]`.
-pub(super) fn forward(joined: &Matrix, lengths: &[usize], heads: Heads) -> Matrix {
+pub(super) fn forward(joined: &Matrix, lengths: &[usize], heads: Heads, products: Products) -> Matrix {
     let hidden = heads.hidden();
     let mut output = Matrix::zeros(joined.rows(), hidden);
     let inputs = split(joined.values(), lengths, 3 * hidden);
     let outputs = split_mut(output.values_mut(), lengths, hidden);
+    let half = products.half();
     inputs.into_par_iter().zip(outputs).for_each(|(input, output)| {
+        if let Some(half) = half {
+            return half::forward(half, input, heads, output);
+        }
         for head in 0..heads.count {
             with_width!(heads, head_forward(input, heads, head, output));
         }
@@ -87,13 +94,23 @@ pub(super) fn forward(joined: &Matrix, lengths: &[usize], heads: Heads) -> Matri
 }
 
 /// The gradient of the joined input from that of the output.
-pub(super) fn backward(joined: &Matrix, lengths: &[usize], heads: Heads, gradient: &Matrix) -> Matrix {
+pub(super) fn backward(
+    joined: &Matrix,
+    lengths: &[usize],
+    heads: Heads,
+    gradient: &Matrix,
+    products: Products,
+) -> Matrix {
     let hidden = heads.hidden();
     let mut result = Matrix::zeros(joined.rows(), 3 * hidden);
     let inputs = split(joined.values(), lengths, 3 * hidden);
     let gradients = split(gradient.values(), lengths, hidden);
     let results = split_mut(result.values_mut(), lengths, 3 * hidden);
+    let half = products.half();
     inputs.into_par_iter().zip(gradients).zip(results).for_each(|((input, gradient), result)| {
+        if let Some(half) = half {
+            return half::backward(half, input, gradient, heads, result);
+        }
         for head in 0..heads.count {
             with_width!(heads, head_backward(input, gradient, heads, head, result));
         }
@@ -247,11 +264,11 @@ mod tests {
             let inputs = [noise(1, tokens * 3 * hidden)];
             let slopes = noise(2, tokens * hidden);
             let value = |inputs: &[Vec<f32>]| {
-                let output = forward(&Matrix::new(3 * hidden, inputs[0].clone()), &lengths, heads);
+                let output = forward(&Matrix::new(3 * hidden, inputs[0].clone()), &lengths, heads, Products::Exact);
                 output.values().iter().zip(&slopes).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
             };
             let joined = Matrix::new(3 * hidden, inputs[0].clone());
-            let gradient = backward(&joined, &lengths, heads, &Matrix::new(hidden, slopes.clone()));
+            let gradient = backward(&joined, &lengths, heads, &Matrix::new(hidden, slopes.clone()), Products::Exact);
             Differences { step: 1e-2, tolerance: 2e-3 }.check(&inputs, &[gradient.into_values()], value);
         }
     }
@@ -260,8 +277,10 @@ mod tests {
     fn a_sequence_does_not_see_its_neighbours() {
         let heads = Heads { count: 2, width: 16 };
         let rows = noise(3, 30 * 96);
-        let whole = forward(&Matrix::new(96, rows.clone()), &[7, 23], heads);
-        let alone = forward(&Matrix::new(96, rows[7 * 96..].to_vec()), &[23], heads);
-        assert_eq!(whole.values()[7 * 32..], alone.values()[..]);
+        for products in [Products::Exact, Products::Fast] {
+            let whole = forward(&Matrix::new(96, rows.clone()), &[7, 23], heads, products);
+            let alone = forward(&Matrix::new(96, rows[7 * 96..].to_vec()), &[23], heads, products);
+            assert_eq!(whole.values()[7 * 32..], alone.values()[..]);
+        }
     }
 }

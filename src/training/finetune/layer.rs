@@ -88,7 +88,7 @@ impl Layer {
     pub fn forward(&self, input: Matrix, pass: Pass<'_>) -> candle_core::Result<(Matrix, LayerCache)> {
         let mut joined = self.joined.product(&input, pass.products)?;
         norm::add_to_rows(&mut joined, self.joined.bias.values());
-        let attended = attention::forward(&joined, pass.lengths, pass.heads);
+        let attended = attention::forward(&joined, pass.lengths, pass.heads, pass.products);
         let mixed = self.mix.product(&attended, pass.products)?;
         let bias = Some(self.mix.bias.values());
         let scale = self.mix_norm.scale(pass.epsilon);
@@ -115,7 +115,7 @@ impl Layer {
         self.mix_norm.backward(&cache.mix_norm, &mut middle);
         let mixed = norm::dropped(&middle, pass.dropout.at(1));
         let attended = self.mix.backward(&mixed, &cache.attended, pass.products)?;
-        let joined = attention::backward(&cache.joined, pass.lengths, pass.heads, &attended);
+        let joined = attention::backward(&cache.joined, pass.lengths, pass.heads, &attended, pass.products);
         let mut input = self.joined.backward(&joined, &cache.input, pass.products)?;
         norm::add_matrix(&mut input, &middle);
         Ok(input)

@@ -3,7 +3,7 @@
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, Layout, Shape};
 
-use crate::inference::{HalfProducts, Operand};
+use crate::inference::Operand;
 
 use super::options::Products;
 
@@ -84,7 +84,7 @@ impl Matrix {
 
     /// `self · other`: `[m, k]` and `[k, n]` to `[m, n]`.
     pub fn times(&self, other: &Self, products: Products) -> candle_core::Result<Self> {
-        if let Some(half) = half(products) {
+        if let Some(half) = products.half() {
             return Ok(Self::new(other.columns, half.multiply(self.operand(), other.operand())));
         }
         self.product(&self.as_is(), other, &other.as_is(), (self.rows, other.columns, self.columns))
@@ -92,7 +92,7 @@ impl Matrix {
 
     /// `self · otherᵀ`: `[m, k]` and `[n, k]` to `[m, n]`.
     pub fn times_transposed(&self, other: &Self, products: Products) -> candle_core::Result<Self> {
-        if let Some(half) = half(products) {
+        if let Some(half) = products.half() {
             return Ok(Self::new(other.rows, half.multiply(self.operand(), other.operand().turned())));
         }
         self.product(&self.as_is(), other, &other.transposed(), (self.rows, other.rows, self.columns))
@@ -100,17 +100,10 @@ impl Matrix {
 
     /// `selfᵀ · other`: `[k, m]` and `[k, n]` to `[m, n]`.
     pub fn transposed_times(&self, other: &Self, products: Products) -> candle_core::Result<Self> {
-        if let Some(half) = half(products) {
+        if let Some(half) = products.half() {
             return Ok(Self::new(other.columns, half.multiply(self.operand().turned(), other.operand())));
         }
         self.product(&self.transposed(), other, &other.as_is(), (self.columns, other.columns, self.rows))
-    }
-}
-
-fn half(products: Products) -> Option<HalfProducts> {
-    match products {
-        Products::Exact => None,
-        Products::Fast => HalfProducts::get(),
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::FineTuneError;
+use crate::inference::HalfProducts;
 
 /// What the labels of a row mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,16 @@ pub enum Products {
     /// With factors rounded to 16 bits (bfloat16) and sums of 32 bits, on processors that do so several times as fast (with AMX);
     /// on others in 32 bits.
     Fast,
+}
+
+impl Products {
+    /// The way to multiply 16-bit numbers, if they are to be.
+    pub(super) fn half(self) -> Option<HalfProducts> {
+        match self {
+            Self::Exact => None,
+            Self::Fast => HalfProducts::get(),
+        }
+    }
 }
 
 /// How the best epoch is told.
