@@ -76,7 +76,7 @@ pub struct EvalArgs {
     aspects: bool,
     /// Measure how soon corrections tell: each row of DATA, in its order, is foretold and then corrected, as the service does with
     /// `CorrectTags`; beside it stands a head trained anew on all rows before
-    #[arg(long, conflicts_with_all = ["head", "train", "folds", "report", "all", "aspects"])]
+    #[arg(long, conflicts_with_all = ["head", "train", "folds", "all", "aspects"])]
     prequential: bool,
     /// With --prequential: rows after which the head is trained anew; 0 trains none
     #[arg(long, value_name = "N", default_value_t = 100, requires = "prequential")]
@@ -109,6 +109,13 @@ struct Outcome {
     judged: Vec<Judged>,
 }
 
+impl EvalArgs {
+    /// Title of a report.
+    fn title(&self) -> String {
+        format!("{}: {}", self.data.file_name().unwrap_or_default().to_string_lossy(), self.labels.label)
+    }
+}
+
 /// Runs the command.
 pub fn run(args: &EvalArgs, config: &Config) -> anyhow::Result<ExitCode> {
     if args.aspects {
@@ -133,8 +140,7 @@ pub fn run(args: &EvalArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let evaluation =
         Evaluation::of(&outcome.labels, outcome.kind.into(), &outcome.judged, &options).map_err(TrainingError::from)?;
     if let Some(path) = &args.report {
-        let title = format!("{}: {}", args.data.file_name().unwrap_or_default().to_string_lossy(), args.labels.label);
-        let page = page::render(&evaluation, &title).map_err(TrainingError::from)?;
+        let page = page::render(&evaluation, &args.title()).map_err(TrainingError::from)?;
         std::fs::write(path, page).with_context(|| format!("{} can't be written", path.display()))?;
     }
     if args.json {

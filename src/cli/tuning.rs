@@ -33,10 +33,10 @@ pub struct TuningArgs {
     /// The same, by the recipe for few rows, whatever their number
     #[arg(long, conflicts_with = "vectors")]
     few_shot: bool,
-    /// Passes over the rows [default: 8, or 12 for few rows]
+    /// Passes over the rows [default: 8; 4 for up to 16 labels; 12 for few rows]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Highest learning rate of the topmost layer [default: 0.0002]
+    /// Highest learning rate of the topmost layer [default: 0.0002; 0.00005 for up to 16 labels]
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
     /// Longer texts are cut to so many tokens while the encoder learns; fewer are faster

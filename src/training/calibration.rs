@@ -10,7 +10,7 @@ const UNMEASURED_SLOPE: f32 = 3.0;
 const SLOPES: (f32, f32) = (0.05, 60.0);
 
 /// Fewer rows than these say too little of how often the most probable label is right.
-const ROWS_OF_TOP_CURVE: usize = 300;
+const ROWS_OF_TOP_CURVE: usize = 100;
 
 /// Thresholds that are tried lie between these, in hundredths.
 const THRESHOLDS: std::ops::RangeInclusive<u8> = 20..=80;

@@ -109,7 +109,7 @@ mod tests {
         let right = |words_alone: Vec<f32>| {
             let options = HeadOptions { words_alone, ..options.clone() };
             let head = trainer.fit(&all, &options, &encoder, &|_, _, _| true).unwrap();
-            (head.head.card().words_alone, head.head.card().held_out.clone().unwrap().accuracy)
+            (head.head.card().words_alone, head.head.card().held_out.unwrap().accuracy)
         };
         let (none, both) = (right(vec![0.0]), right(vec![0.0, 1.0, 8.0]));
         assert!(both.0 > 0.0 && both.1 > none.1, "{none:?} {both:?}");

@@ -7,7 +7,8 @@ use otklik::assembly;
 use otklik::config::Config;
 use otklik::tagging::TaggingEngine;
 use otklik::tagging::corrections::Background;
-use otklik::training::{HeadTrainer, PrequentialOptions, Streamed, stream};
+use otklik::training::evaluation::page;
+use otklik::training::{HeadTrainer, PrequentialOptions, Streamed, TrainingError, stream};
 
 use super::EvalArgs;
 use crate::cli::StartProgress;
@@ -53,6 +54,10 @@ pub(super) fn run(args: &EvalArgs, config: &Config) -> anyhow::Result<ExitCode> 
         stream(&streamed, &options, &progress)
     })?;
     bar.finish_and_clear();
+    if let Some(path) = &args.report {
+        let page = page::render_stream(&found, &args.title()).map_err(TrainingError::from)?;
+        std::fs::write(path, page).with_context(|| format!("{} can't be written", path.display()))?;
+    }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&found)?);
     } else {

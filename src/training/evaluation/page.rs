@@ -5,6 +5,9 @@
 mod colour;
 mod curves;
 mod matrix;
+mod stream;
+
+pub use stream::render_stream;
 
 use minijinja::Environment;
 use plotters::prelude::DrawingAreaErrorKind;
@@ -17,6 +20,8 @@ use super::{ClassFigures, Confusion, Evaluation, EvaluationError, Task};
 /// The end of its name is what makes the template engine escape.
 const TEMPLATE_NAME: &str = "page.html";
 const TEMPLATE: &str = include_str!("page/page.html");
+const STYLE_NAME: &str = "style.css";
+const STYLE: &str = include_str!("page/style.css");
 
 /// What the template is filled with.
 #[derive(Serialize)]
@@ -93,13 +98,19 @@ pub fn render(evaluation: &Evaluation, title: &str) -> Result<String, Evaluation
         confusions: evaluation.confusions.iter().map(confusion_row).collect(),
         colours: colour::names(),
     };
+    filled(TEMPLATE, page)
+}
+
+/// A template, filled, with the style that all pages share.
+fn filled(template: &str, values: impl Serialize) -> Result<String, EvaluationError> {
     let mut environment = Environment::new();
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
-    let filled = environment.add_template(TEMPLATE_NAME, TEMPLATE);
-    filled
-        .and_then(|()| environment.get_template(TEMPLATE_NAME)?.render(page))
-        .map_err(|error| EvaluationError::Page { problem: error.to_string() })
+    let filled = environment
+        .add_template(STYLE_NAME, STYLE)
+        .and_then(|()| environment.add_template(TEMPLATE_NAME, template))
+        .and_then(|()| environment.get_template(TEMPLATE_NAME)?.render(values));
+    filled.map_err(|error| EvaluationError::Page { problem: error.to_string() })
 }
 
 fn not_drawn<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) -> EvaluationError {

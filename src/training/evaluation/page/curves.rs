@@ -1,9 +1,10 @@
-//! The curves: confidence against truth, and accuracy against the share that is answered.
+//! The curves: confidence against truth, accuracy against the share that is answered, and accuracy against corrections seen.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
+use super::super::super::prequential::Stretch;
 use super::super::{CoveragePoint, Evaluation, ReliabilityBin, Task};
 use super::colour::{GRID, INK, MUTED, RIGHT, WRONG, font};
 
@@ -140,6 +141,44 @@ pub(super) fn coverage(evaluation: &Evaluation) -> Drawn<String> {
                 + Circle::new((0, 0), 4, INK.filled())
                 + Text::new(note, shift, font(12.0, INK, horizontal, vertical))])?;
         }
+        area.present()?;
+    }
+    Ok(svg)
+}
+
+/// Accuracy as corrections come in: by the corrections, and dashed by heads trained anew, where there are any.
+pub(super) fn corrections(curve: &[Stretch]) -> Drawn<String> {
+    let middle = |stretch: &Stretch| stretch.seen as f64 + stretch.rows as f64 / 2.0;
+    let corrected: Vec<(f64, f64)> = curve.iter().map(|stretch| (middle(stretch), stretch.corrected)).collect();
+    let retrained: Vec<(f64, f64)> =
+        curve.iter().filter_map(|stretch| Some((middle(stretch), stretch.retrained?))).collect();
+    let rows = curve.last().map_or(1.0, |stretch| (stretch.seen + stretch.rows) as f64).max(1.0);
+    let highest = corrected.iter().chain(&retrained).map(|(_, share)| *share).fold(0.0, f64::max);
+    // The next tenth above, so that the axis has round numbers.
+    let ceiling = (((highest + 0.02) * 10.0).ceil() / 10.0).min(1.0);
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, (2 * WIDTH, CURVE_HEIGHT)).into_drawing_area();
+        let mut chart = framed(&area).build_cartesian_2d(0.0..rows, 0.0..ceiling)?;
+        let small = font(11.0, MUTED, HPos::Center, VPos::Center);
+        chart
+            .configure_mesh()
+            .x_labels(10)
+            .y_labels(6)
+            .x_label_formatter(&|value| format!("{value:.0}"))
+            .y_label_formatter(&|value| format!("{value:.1}"))
+            .axis_style(GRID)
+            .bold_line_style(GRID.mix(0.6))
+            .light_line_style(TRANSPARENT)
+            .label_style(small.clone())
+            .axis_desc_style(small)
+            .x_desc("corrections seen")
+            .y_desc("share of rows right")
+            .draw()?;
+        chart.draw_series(DashedLineSeries::new(retrained.iter().copied(), 6, 4, WRONG.stroke_width(2)))?;
+        chart.draw_series(retrained.into_iter().map(|point| Circle::new(point, 3, WRONG.filled())))?;
+        chart.draw_series(LineSeries::new(corrected.iter().copied(), RIGHT.stroke_width(2)))?;
+        chart.draw_series(corrected.into_iter().map(|point| Circle::new(point, 3, RIGHT.filled())))?;
         area.present()?;
     }
     Ok(svg)
