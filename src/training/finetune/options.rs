@@ -125,9 +125,9 @@ pub struct FineTuneOptions {
     pub products: Products,
     /// How the learned matrices are stored.
     pub storage: Storage,
-    /// What makes an epoch better than another on the held-out rows.
+    /// What makes an epoch better than another on the held-out rows; of epochs that differ by no more than chance the last is kept.
     pub selection: Selection,
-    /// Epochs without a better result on the held-out rows after which the run ends early; `None` runs to the end.
+    /// Epochs without a higher result on the held-out rows after which the run ends early; `None` runs to the end.
     pub patience: Option<usize>,
     /// Seconds between checkpoints within an epoch; one is written after each epoch anyway.
     pub checkpoint_seconds: u64,

@@ -65,7 +65,7 @@ pub struct FineTune {
     source: PathBuf,
     checkpoint: Option<Checkpoint>,
     position: Position,
-    /// Parameters of the best epoch so far.
+    /// Parameters of the epoch that would be kept if the run ended now.
     best: Option<Vec<Vec<f32>>>,
 }
 
@@ -163,7 +163,7 @@ impl FineTune {
     }
 
     fn is_over(&self) -> bool {
-        let best = self.position.best_epoch.unwrap_or(0);
+        let best = self.highest().map_or(0, |(epoch, _)| epoch);
         let out_of_patience = match self.trainer.options.patience {
             Some(patience) if !self.held_out.is_empty() => self.position.history.len() >= best + patience.max(1),
             _ => false,
@@ -218,14 +218,22 @@ impl FineTune {
         Ok(())
     }
 
-    /// Measures the epoch that ended, and keeps its parameters if they are the best.
+    /// The first epoch, from 1, with the highest score on the held-out rows.
+    fn highest(&self) -> Option<(usize, f32)> {
+        let selection = self.trainer.options.selection;
+        let scores =
+            self.position.history.iter().filter_map(|epoch| Some((epoch.epoch, epoch.held_out?.score(selection))));
+        scores.reduce(|best, next| if next.1 > best.1 { next } else { best })
+    }
+
+    /// Measures the epoch that ended, and keeps its parameters unless an earlier one was better by more than chance: the rate has
+    /// fallen further, and that tells more than a few rows.
     fn end_epoch(&mut self, epoch: usize) -> Result<Option<HeldOut>, FineTuneError> {
         let held_out = if self.held_out.is_empty() { None } else { Some(self.trainer.measure(&self.held_out)?) };
         let selection = self.trainer.options.selection;
         if let Some(result) = held_out {
-            let best = self.position.best_epoch.and_then(|best| self.position.history.get(best - 1));
-            let score = best.and_then(|best| best.held_out).map(|best| best.score(selection));
-            if score.is_none_or(|score| result.score(selection) > score) {
+            let highest = self.highest().map(|(_, score)| score);
+            if highest.is_none_or(|highest| result.score(selection) >= highest - chance(highest, self.held_out.len())) {
                 self.position.best_epoch = Some(epoch);
                 self.best = Some(self.trainer.parameters().iter().map(|one| one.values().to_vec()).collect());
             }
@@ -240,6 +248,11 @@ impl FineTune {
             None => Ok(()),
         }
     }
+}
+
+/// Standard deviation of a share that was counted on so many rows.
+fn chance(share: f32, rows: usize) -> f32 {
+    (share * (1.0 - share) / rows.max(1) as f32).max(0.0).sqrt()
 }
 
 fn check_rows(

@@ -180,7 +180,11 @@ fn classes_are_learned_and_the_best_epoch_is_kept() {
         let accuracy = |epoch: &EpochResult| epoch.held_out.unwrap().accuracy;
         let best = tuned.history().iter().map(accuracy).fold(0.0, f32::max);
         assert!(best >= 0.9, "{:?}", tuned.history());
-        assert_eq!(accuracy(&tuned.history()[tuned.epoch() - 1]), best);
+        // 30 rows are held out.
+        let chance = (best * (1.0 - best) / 30.0).sqrt();
+        let close = |epoch: &&EpochResult| accuracy(epoch) >= best - chance;
+        let last_close = tuned.history().iter().rfind(close).unwrap().epoch;
+        assert_eq!(tuned.epoch(), last_close, "{:?}", tuned.history());
     }
 }
 
@@ -257,7 +261,7 @@ fn a_run_without_progress_ends_early() {
     let options =
         FineTuneOptions { patience: Some(2), epochs: 50, learning_rate: 0.0, head_learning_rate: 0.0, ..options() };
     let tuned = start(folder.path(), options, None).unwrap().run(|_| ControlFlow::Continue(())).unwrap();
-    assert_eq!((tuned.history().len(), tuned.epoch()), (3, 1));
+    assert_eq!((tuned.history().len(), tuned.epoch()), (3, 3));
 }
 
 #[test]
