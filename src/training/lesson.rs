@@ -11,7 +11,7 @@ use super::prototypes::Prototypes;
 use super::solver::{Wanted, Weights};
 use super::words_alone::WordsAlone;
 use super::{TrainingError, folds};
-use crate::tagging::heads::{Calibration, LabelKind};
+use crate::tagging::heads::{Calibration, LabelKind, TopCurve};
 
 /// What is to be learnt: some rows, with indices of labels.
 pub(super) struct Lesson<'a> {
@@ -29,6 +29,10 @@ pub(super) struct Lesson<'a> {
 
 /// Parts of deep vectors that prototypes look at, if the rest of the head does.
 const PROTOTYPE_PARTS: usize = 2;
+
+/// Rows judged by names, and names by rows, are not quite what the head will judge: fewer than these tell too little of how often
+/// the most probable label is right.
+const ROWS_OF_TOP_BY_NAMES: usize = 300;
 
 /// Rows with their margins.
 pub(super) type Margins = Vec<(usize, Vec<f32>)>;
@@ -149,7 +153,13 @@ impl<'a> Lesson<'a> {
                 Some((*row, prototypes.beside(weights.margins(features), features, share)))
             }));
         }
-        Some(calibrate(self.trainer.kind, self.labels.len(), &self.with_truth(&margins)))
+        let mut calibration = calibrate(self.trainer.kind, self.labels.len(), &self.with_truth(&margins));
+        if let Calibration::Softmax { top, .. } = &mut calibration
+            && margins.len() < ROWS_OF_TOP_BY_NAMES
+        {
+            *top = TopCurve::STRAIGHT;
+        }
+        Some(calibration)
     }
 
     fn with_truth<'m>(&'m self, margins: &'m Margins) -> Vec<HeldOut<'m>> {

@@ -51,7 +51,8 @@ impl TopCurve {
         let others = probabilities.iter().enumerate().filter(|(label, _)| *label != best);
         let second = others.map(|(_, probability)| *probability).fold(0.0, f32::max) / rest;
         let bent = 1.0 / (1.0 + (-(self.slope * logit(top) + self.offset)).exp());
-        let bent = bent.max(second / (1.0 + second));
+        // Above the second by more than rounding takes away.
+        let bent = bent.max(second / (1.0 + second) * 1.000_1);
         for (label, probability) in probabilities.iter_mut().enumerate() {
             *probability = if label == best { bent } else { *probability * (1.0 - bent) / rest };
         }
@@ -267,4 +268,25 @@ pub(crate) fn softmax(margins: &mut [f32], slope: f32) {
         sum += *margin;
     }
     margins.iter_mut().for_each(|margin| *margin /= sum);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_probable_label_stays_in_front_however_flat_the_curve() {
+        for (slope, offset) in [(0.01, -3.0), (0.3, -1.0), (2.0, 1.0)] {
+            let calibration = Calibration::Softmax { slope: 1.0, top: TopCurve { slope, offset } };
+            for margins in [[0.5, 0.49, 0.1, 0.0], [0.1, 3.0, 2.9, -1.0], [0.0, 0.0, 0.1, 0.09]] {
+                let before = most_probable(&margins);
+                let mut bent = margins;
+                calibration.apply(&mut bent);
+                assert_eq!(most_probable(&bent), before, "{margins:?} to {bent:?}");
+                let best = bent[before[0]];
+                assert_eq!(bent.iter().filter(|probability| **probability >= best).count(), 1, "{bent:?}");
+                assert!((bent.iter().sum::<f32>() - 1.0).abs() < 1e-3, "{bent:?}");
+            }
+        }
+    }
 }
