@@ -7,12 +7,12 @@ mod heads;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cases::edge::{EdgeOptions, EdgeStore};
 use crate::cases::{CaseStore, CaseStoreError, TenantId};
 use crate::config::Config;
-use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Pooling};
+use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Kernel, PoolOptions, Pooling};
 use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
 use crate::tagging::heads::HeadError;
 use crate::tagging::{
@@ -122,13 +122,14 @@ pub fn load_encoder(config: &Config) -> Result<LoadedEncoder, AssemblyError> {
         return Err(AssemblyError::NotAnEncoder { id: entry.id.clone(), task: entry.task.to_string() });
     }
     let model = models::verify(&models_dir, entry)?;
-    let encoder = Encoder::load(encoder_spec(&model)?)?;
+    let encoder = Encoder::load(encoder_spec(&model, config.compute.kernel)?)?;
     let identity = EncoderIdentity { id: entry.id.clone(), sha256: model.weights_sha256.clone() };
     tracing::info!(
         model = identity.id,
         sha256 = short(&identity.sha256),
         dimension = encoder.dimension(),
         max_tokens = encoder.max_tokens(),
+        kernel = encoder.kernel().as_str(),
         milliseconds = started.elapsed().as_millis() as u64,
         "encoder checked and loaded"
     );
@@ -141,7 +142,7 @@ pub fn load_encoder(config: &Config) -> Result<LoadedEncoder, AssemblyError> {
     })
 }
 
-fn encoder_spec(model: &VerifiedModel) -> Result<EncoderSpec, AssemblyError> {
+fn encoder_spec(model: &VerifiedModel, kernel: Kernel) -> Result<EncoderSpec, AssemblyError> {
     let entry = &model.entry;
     let tokenizer =
         model.file(TOKENIZER).ok_or_else(|| AssemblyError::NoTokenizer { id: entry.id.clone() })?.to_owned();
@@ -154,6 +155,7 @@ fn encoder_spec(model: &VerifiedModel) -> Result<EncoderSpec, AssemblyError> {
         query_prefix: prefixes.query,
         passage_prefix: prefixes.passage,
         max_tokens: entry.max_tokens as usize,
+        kernel,
     })
 }
 
@@ -180,8 +182,13 @@ pub fn load_taxonomy(path: Option<&Path>) -> Result<Taxonomy, TaxonomyError> {
 /// # Errors
 /// [`AssemblyError::Threads`].
 pub fn start_pool(config: &Config) -> Result<Arc<ComputePool>, AssemblyError> {
-    let pool =
-        ComputePool::start(config.compute.threads, config.limits.queue_tokens).map_err(AssemblyError::Threads)?;
+    let pool = ComputePool::start(PoolOptions {
+        threads: config.compute.threads,
+        queue_tokens: config.limits.queue_tokens,
+        bulk_share: f64::from(config.compute.bulk_share),
+        batch_wait: Duration::from_micros(config.compute.batch_wait_us),
+    })
+    .map_err(AssemblyError::Threads)?;
     tracing::info!(threads = pool.threads(), "computing threads started");
     Ok(Arc::new(pool))
 }
@@ -335,7 +342,10 @@ mod tests {
         let like = "Курьер с картой так и не приехал, а в приложении пишут, что вручено!";
         let unlike = "Почему по вкладу снизили ставку?";
         let tag = async |tagger: &TaggingEngine, text: &str| {
-            tagger.tag(crate::feedback::Feedback::from_text("1", text), None).await.unwrap()
+            tagger
+                .tag(crate::feedback::Feedback::from_text("1", text), crate::tagging::Urgency::default())
+                .await
+                .unwrap()
         };
         let (before, other) = (tag(&tagger, text).await, tag(&tagger, unlike).await);
         let given = |tags: &crate::tags::Tags| -> Vec<TopicId> {

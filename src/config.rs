@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::feedback::named_enum;
+use crate::inference::Kernel;
 pub use sources::{ConfigError, Origin, Problem};
 use sources::{Given, Source};
 pub use value::Allowed;
@@ -215,6 +216,12 @@ settings! {
     compute: ComputeConfig {
         /// Threads that compute; 0 is one a core.
         threads: usize = 0, Integer(0, 1_024);
+        /// Share of the time that work in bulk (batches, streams, tables) is promised while single requests wait, which go first.
+        bulk_share: f32 = 0.1, Number(0.0, 0.9);
+        /// Microseconds that a text waits for others to go through the encoder with when nothing else waits. More texts a second for a slower answer; while the threads are busy texts gather by themselves.
+        batch_wait_us: u64 = 0, Integer(0, 1_000_000);
+        /// How the encoder computes: "auto" is in 8 bits with the fastest instructions of the processor, "f32" in 32 bits; the others name instructions.
+        kernel: Kernel = Kernel::Auto, OneOf(&["auto", "f32", "amx-int8", "avx512-vnni", "avx-vnni", "avx2", "neon-dotprod", "plain"]);
     }
 
     /// Decisions of tagging.

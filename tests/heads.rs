@@ -8,7 +8,7 @@ use otklik::assembly::{self, Progress};
 use otklik::config::Config;
 use otklik::feedback::{Body, Feedback};
 use otklik::tagging::heads::LabelKind;
-use otklik::tagging::{ExampleVectors, Tagger, TaggingEngine};
+use otklik::tagging::{ExampleVectors, Tagger, TaggingEngine, Urgency};
 use otklik::tags::{TagSource, Tags};
 use otklik::taxonomy::DEFAULT_SOURCE;
 use otklik::training::{HeadOptions, HeadTrainer, LabelledRow};
@@ -29,7 +29,7 @@ fn config(folder: &Path) -> Config {
 }
 
 async fn tag(engine: &TaggingEngine, text: &str) -> Tags {
-    engine.tag(Feedback::new("f", Body::Text(text.to_owned())), None).await.unwrap().tags
+    engine.tag(Feedback::new("f", Body::Text(text.to_owned())), Urgency::default()).await.unwrap().tags
 }
 
 fn sha256(path: &Path) -> String {

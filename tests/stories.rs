@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use otklik::assembly::{self, Progress};
 use otklik::config::Config;
 use otklik::feedback::{Body, Feedback, FeedbackKind, Turn};
-use otklik::tagging::Tagger;
+use otklik::tagging::{Tagger, Urgency};
 use otklik::tags::{Language, SentimentLabel, Tags};
 use serde::Deserialize;
 
@@ -154,7 +154,7 @@ async fn stories_tag_as_a_person_would() {
     let mut wrong = 0;
     for (name, case) in &cases {
         let feedback = feedback(name, case);
-        let tags = engine.tag(feedback.clone(), None).await.unwrap().tags;
+        let tags = engine.tag(feedback.clone(), Urgency::default()).await.unwrap().tags;
         check_evidence(name, &feedback, &tags);
         let mut complaints = complaints(case, &tags);
         match (&case.hard, complaints.is_empty()) {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use otklik::feedback::{Body, Feedback};
 use otklik::tables::{DEFAULT_MAX_ROW_BYTES, Destination, Input, InputFormat, OutputFormat, ReaderOptions};
-use otklik::tagging::{Tagger, TaggingError};
+use otklik::tagging::{Tagger, TaggingError, Urgency};
 use otklik::tags::{Language, Tags};
 
 use self::table::{TableJob, tag_table};
@@ -221,7 +221,7 @@ async fn tag_text(text: String, preparation: &Preparation, tagger: &dyn Tagger) 
     preparation.apply(&mut feedback).map_err(|message| Failure::Input(anyhow!(message)))?;
     let body = feedback.body.clone();
     let tagged = tokio::select! {
-        tagged = tagger.tag(feedback, None) => tagged,
+        tagged = tagger.tag(feedback, Urgency::default()) => tagged,
         _ = tokio::signal::ctrl_c() => return Err(Failure::Interrupted),
     };
     match tagged {

@@ -1,5 +1,6 @@
 //! The command line: one file a command. Each parses, calls the library and prints; none knows how anything is computed.
 
+mod bench;
 mod classify;
 mod config;
 mod eval;
@@ -84,6 +85,9 @@ enum Command {
     /// List, check and fetch models
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Measure how fast this machine is
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Show what can be set and what is
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -182,6 +186,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Models(command) => {
             start_log(&loaded.config, Some(LogLevel::Warn));
             models::run(command, loaded.config.models.dir, offline)
+        }
+        Command::Bench(command) => {
+            start_log(&loaded.config, Some(LogLevel::Warn));
+            bench::run(command, loaded.config)
         }
         Command::Config(command) => config::run(&command, &loaded),
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{LogFormat, LogLevel};
+use crate::inference::Kernel;
 
 /// What is allowed as the value of a key.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -132,6 +133,16 @@ impl Value for String {
 }
 
 impl Value for LogFormat {
+    fn read(text: &str, _: &Allowed) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Kernel {
     fn read(text: &str, _: &Allowed) -> Option<Self> {
         text.parse().ok()
     }

@@ -1,13 +1,15 @@
-//! The BERT encoder in 32 bits on candle: the reference that every faster path is compared with.
+//! The BERT encoder on candle. Its layers compute in 32 bits, which is the reference, or in 8.
 //!
 //! Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers" (2019), post-norm, GELU with erf. A batch is one run of
 //! tokens without padding, `[tokens, hidden]`; attention looks at one sequence at a time.
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, Device, Tensor, bail};
 use candle_nn::ops::{layer_norm, softmax_last_dim};
 
 use super::InferenceError;
-use super::weights::{BertShape, Weights};
+use super::kernels::{Int8Kernel, add_and_normalise};
+use super::quantised::{NormWeights, QuantisedLayer};
+use super::weights::{BertShape, Table, Weights};
 
 struct Linear {
     /// `[in, out]`, contiguous.
@@ -55,7 +57,8 @@ impl Norm {
     }
 }
 
-struct Layer {
+/// A layer in 32 bits.
+struct FullLayer {
     query_key_value: Linear,
     attention_output: Linear,
     attention_norm: Norm,
@@ -64,40 +67,83 @@ struct Layer {
     output_norm: Norm,
 }
 
+enum Layer {
+    Full(FullLayer),
+    Quantised(QuantisedLayer),
+}
+
+impl FullLayer {
+    fn take(weights: &mut Weights, index: usize) -> Result<Self, InferenceError> {
+        let BertShape { hidden, feed_forward, .. } = weights.shape;
+        let name = |part: &str| format!("blk.{index}.{part}");
+        let query = Linear::take(weights, &name("attn_q"), hidden, hidden)?;
+        let key = Linear::take(weights, &name("attn_k"), hidden, hidden)?;
+        let value = Linear::take(weights, &name("attn_v"), hidden, hidden)?;
+        Ok(Self {
+            query_key_value: Linear::join(&[&query, &key, &value])?,
+            attention_output: Linear::take(weights, &name("attn_output"), hidden, hidden)?,
+            attention_norm: Norm::take(weights, &name("attn_output_norm"))?,
+            up: Linear::take(weights, &name("ffn_up"), hidden, feed_forward)?,
+            down: Linear::take(weights, &name("ffn_down"), feed_forward, hidden)?,
+            output_norm: Norm::take(weights, &name("layer_output_norm"))?,
+        })
+    }
+
+    fn forward(&self, states: &Tensor, lengths: &[usize], heads: usize) -> candle_core::Result<Tensor> {
+        let joined = self.query_key_value.forward(states)?;
+        let mut attended = Vec::with_capacity(lengths.len());
+        let mut start = 0;
+        for length in lengths {
+            attended.push(attention(&joined.narrow(0, start, *length)?, heads)?);
+            start += length;
+        }
+        let attended = Tensor::cat(&attended, 0)?;
+        let states = self.attention_norm.forward(&(self.attention_output.forward(&attended)? + states)?)?;
+        let widened = self.up.forward(&states)?.gelu_erf()?;
+        self.output_norm.forward(&(self.down.forward(&widened)? + &states)?)
+    }
+}
+
+/// Multi-head attention of one sequence: `[length, 3 * hidden]` to `[length, hidden]`.
+fn attention(joined: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
+    let (length, hidden) = (joined.dim(0)?, joined.dim(1)? / 3);
+    let width = hidden / heads;
+    let part = |index: usize| {
+        joined.narrow(1, index * hidden, hidden)?.reshape((length, heads, width))?.transpose(0, 1)?.contiguous()
+    };
+    let (query, key, value) = (part(0)?, part(1)?, part(2)?);
+    let scores = (query.matmul(&key.transpose(D::Minus1, D::Minus2)?)? * (width as f64).powf(-0.5))?;
+    let mixed = softmax_last_dim(&scores)?.matmul(&value)?;
+    mixed.transpose(0, 1)?.contiguous()?.reshape((length, hidden))
+}
+
 /// An encoder ready to run.
 pub(super) struct Bert {
     shape: BertShape,
-    token_table: Tensor,
+    token_table: Table,
     /// Position and token-type rows added up, `[positions, hidden]`.
-    position_table: Tensor,
-    embedding_norm: Norm,
+    position_table: Vec<f32>,
+    embedding_norm: NormWeights,
     layers: Vec<Layer>,
 }
 
 impl Bert {
-    pub fn new(mut weights: Weights) -> Result<Self, InferenceError> {
+    /// In 8 bits with a kernel, in 32 without.
+    pub fn new(mut weights: Weights, kernel: Option<Int8Kernel>) -> Result<Self, InferenceError> {
         let shape = weights.shape;
         let hidden = shape.hidden;
         let token_table = weights.take_table("token_embd.weight", hidden)?;
-        let types = weights.take_table("token_types.weight", hidden)?;
+        let types = weights.take_table("token_types.weight", hidden)?.whole()?;
         let positions = weights
             .take("position_embd.weight", &[shape.first_position + shape.positions, hidden])?
             .narrow(0, shape.first_position, shape.positions)?;
-        let position_table = positions.broadcast_add(&types.narrow(0, 0, 1)?)?;
-        let embedding_norm = Norm::take(&mut weights, "token_embd_norm")?;
+        let position_table = positions.broadcast_add(&types.narrow(0, 0, 1)?)?.flatten_all()?.to_vec1()?;
+        let embedding_norm = NormWeights::take(&mut weights, "token_embd_norm")?;
         let mut layers = Vec::with_capacity(shape.layers);
         for index in 0..shape.layers {
-            let name = |part: &str| format!("blk.{index}.{part}");
-            let query = Linear::take(&mut weights, &name("attn_q"), hidden, hidden)?;
-            let key = Linear::take(&mut weights, &name("attn_k"), hidden, hidden)?;
-            let value = Linear::take(&mut weights, &name("attn_v"), hidden, hidden)?;
-            layers.push(Layer {
-                query_key_value: Linear::join(&[&query, &key, &value])?,
-                attention_output: Linear::take(&mut weights, &name("attn_output"), hidden, hidden)?,
-                attention_norm: Norm::take(&mut weights, &name("attn_output_norm"))?,
-                up: Linear::take(&mut weights, &name("ffn_up"), hidden, shape.feed_forward)?,
-                down: Linear::take(&mut weights, &name("ffn_down"), shape.feed_forward, hidden)?,
-                output_norm: Norm::take(&mut weights, &name("layer_output_norm"))?,
+            layers.push(match kernel {
+                Some(kernel) => Layer::Quantised(QuantisedLayer::take(&mut weights, index, kernel)?),
+                None => Layer::Full(FullLayer::take(&mut weights, index)?),
             });
         }
         Ok(Self { shape, token_table, position_table, embedding_norm, layers })
@@ -113,7 +159,7 @@ impl Bert {
     }
 
     pub fn vocabulary(&self) -> usize {
-        self.token_table.dims().first().copied().unwrap_or(0)
+        self.token_table.rows()
     }
 
     /// Number of layers.
@@ -123,20 +169,21 @@ impl Bert {
 
     /// States of the last layer for sequences laid end to end: `[sum of lengths, hidden]`, row-major. `below` adds the states
     /// after so many layers, rising, in front of them: `[sum of lengths, (below + 1) * hidden]`.
-    pub fn forward(&self, sequences: &[&[u32]], below: &[usize]) -> candle_core::Result<Vec<f32>> {
+    /// `between` is called before each layer: a place for others to go between.
+    pub fn forward(&self, sequences: &[&[u32]], below: &[usize], between: &dyn Fn()) -> candle_core::Result<Vec<f32>> {
         let ids: Vec<u32> = sequences.iter().flat_map(|sequence| sequence.iter().copied()).collect();
-        let positions: Vec<u32> = sequences.iter().flat_map(|sequence| 0..sequence.len() as u32).collect();
-        let total = ids.len();
-        let ids = Tensor::from_vec(ids, total, &Device::Cpu)?;
-        let positions = Tensor::from_vec(positions, total, &Device::Cpu)?;
-        let embedded = (self.token_table.index_select(&ids, 0)? + self.position_table.index_select(&positions, 0)?)?;
-        let mut states = self.embedding_norm.forward(&embedded)?;
+        let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
+        let mut states = self.embed(&ids, &lengths)?;
         let mut kept = Vec::with_capacity(below.len() + 1);
         for (done, layer) in self.layers.iter().enumerate() {
             if below.contains(&done) {
                 kept.push(states.clone());
             }
-            states = self.layer_forward(layer, &states, sequences)?;
+            between();
+            states = match layer {
+                Layer::Full(layer) => layer.forward(&states, &lengths, self.shape.heads)?,
+                Layer::Quantised(layer) => layer.forward(&states, &lengths)?,
+            };
         }
         if kept.is_empty() {
             return states.flatten_all()?.to_vec1();
@@ -145,31 +192,19 @@ impl Bert {
         Tensor::cat(&kept, 1)?.flatten_all()?.to_vec1()
     }
 
-    fn layer_forward(&self, layer: &Layer, states: &Tensor, sequences: &[&[u32]]) -> candle_core::Result<Tensor> {
-        let joined = layer.query_key_value.forward(states)?;
-        let mut attended = Vec::with_capacity(sequences.len());
-        let mut start = 0;
-        for sequence in sequences {
-            attended.push(self.attention(&joined.narrow(0, start, sequence.len())?)?);
-            start += sequence.len();
+    /// States before the first layer.
+    fn embed(&self, ids: &[u32], lengths: &[usize]) -> candle_core::Result<Tensor> {
+        let hidden = self.shape.hidden;
+        let mut tokens = self.token_table.lookup(ids)?.flatten_all()?.to_vec1()?;
+        let mut positions = Vec::with_capacity(tokens.len());
+        for length in lengths {
+            let Some(rows) = self.position_table.get(..length * hidden) else {
+                bail!("a sequence has {length} tokens, at most {} are allowed", self.shape.positions);
+            };
+            positions.extend_from_slice(rows);
         }
-        let attended = Tensor::cat(&attended, 0)?;
-        let states = layer.attention_norm.forward(&(layer.attention_output.forward(&attended)? + states)?)?;
-        let widened = layer.up.forward(&states)?.gelu_erf()?;
-        layer.output_norm.forward(&(layer.down.forward(&widened)? + &states)?)
-    }
-
-    /// Multi-head attention of one sequence: `[length, 3 * hidden]` to `[length, hidden]`.
-    fn attention(&self, joined: &Tensor) -> candle_core::Result<Tensor> {
-        let BertShape { hidden, heads, .. } = self.shape;
-        let length = joined.dim(0)?;
-        let width = hidden / heads;
-        let part = |index: usize| {
-            joined.narrow(1, index * hidden, hidden)?.reshape((length, heads, width))?.transpose(0, 1)?.contiguous()
-        };
-        let (query, key, value) = (part(0)?, part(1)?, part(2)?);
-        let scores = (query.matmul(&key.transpose(D::Minus1, D::Minus2)?)? * (width as f64).powf(-0.5))?;
-        let mixed = softmax_last_dim(&scores)?.matmul(&value)?;
-        mixed.transpose(0, 1)?.contiguous()?.reshape((length, hidden))
+        let mut states = vec![0.0; tokens.len()];
+        add_and_normalise(&mut tokens, &positions, self.embedding_norm.scale(), &mut states);
+        Tensor::from_vec(states, (ids.len(), hidden), &Device::Cpu)
     }
 }

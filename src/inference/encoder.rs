@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::bert::Bert;
-use super::tokens::{TextTokens, Window};
+use super::tokens::{TextTokens, Tokenised, Window};
 use super::weights::Weights;
-use super::{InferenceError, Pooling};
+use super::{InferenceError, Kernel, Pooling};
 use crate::feedback::CharSpan;
 
 /// Tokens that neighbouring windows of a long text share.
@@ -17,6 +17,9 @@ const WINDOW_OVERLAP: usize = 64;
 /// Most tokens that go through the model at once; bounds the memory of one pass, and the time that a short text waits behind a
 /// long one.
 const PASS_TOKENS: usize = 512;
+
+/// Texts from which on they are split into tokens side by side.
+const MANY_TEXTS: usize = 64;
 
 /// Where an encoder's files are, and how it wants to be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct EncoderSpec {
     pub passage_prefix: String,
     /// Longest sequence in tokens, special tokens included; the model's own limit if that is lower.
     pub max_tokens: usize,
+    /// Arithmetic and instructions.
+    pub kernel: Kernel,
 }
 
 /// What a text is to the model.
@@ -101,12 +106,13 @@ impl Encoder {
     /// Reads weights and tokeniser.
     ///
     /// # Errors
-    /// [`InferenceError::Read`] or [`InferenceError::Format`] with the file at fault.
+    /// [`InferenceError::Read`] or [`InferenceError::Format`] with the file at fault, [`InferenceError::Kernel`].
     pub fn load(spec: EncoderSpec) -> Result<Self, InferenceError> {
-        let bert = Bert::new(Weights::read(&spec.weights)?)?;
+        let kernel = spec.kernel.resolve()?;
+        let bert = Bert::new(Weights::read(&spec.weights)?, kernel.int8())?;
         let tokens = TextTokens::read(&spec.tokenizer, bert.vocabulary())?;
         let max_tokens = spec.max_tokens.min(bert.positions());
-        Ok(Self { bert, tokens, spec, max_tokens })
+        Ok(Self { bert, tokens, spec: EncoderSpec { kernel, ..spec }, max_tokens })
     }
 
     /// Length of the vectors.
@@ -117,6 +123,11 @@ impl Encoder {
     /// Longest sequence in tokens.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
+    }
+
+    /// What computes.
+    pub fn kernel(&self) -> Kernel {
+        self.spec.kernel
     }
 
     /// The file that the weights came from.
@@ -162,10 +173,17 @@ impl Encoder {
     pub fn plan(&self, inputs: &[EncodeInput<'_>], depth: Depth) -> Result<EncodePlan, InferenceError> {
         let mut windows: Vec<(usize, Window)> = Vec::with_capacity(inputs.len());
         let mut texts = Vec::with_capacity(inputs.len());
-        for (index, input) in inputs.iter().enumerate() {
+        let tokenise = |input: &EncodeInput<'_>| {
             let prefix = self.prefix(input.role);
-            let tokenised =
-                self.tokens.windows(prefix, input.text, self.max_tokens, WINDOW_OVERLAP, input.max_windows)?;
+            self.tokens.windows(prefix, input.text, self.max_tokens, WINDOW_OVERLAP, input.max_windows)
+        };
+        // Of a few texts on the threads that are here; the pool of threads is for many.
+        let tokenised: Vec<Tokenised> = if inputs.len() < MANY_TEXTS {
+            inputs.iter().map(tokenise).collect::<Result<_, _>>()?
+        } else {
+            inputs.par_iter().map(tokenise).collect::<Result<_, _>>()?
+        };
+        for ((index, input), tokenised) in inputs.iter().enumerate().zip(tokenised) {
             texts.push(PlannedText { spans: input.spans.to_vec(), truncated: tokenised.left_out > 0 });
             windows.extend(tokenised.windows.into_iter().map(|window| (index, window)));
         }
@@ -180,21 +198,49 @@ impl Encoder {
     /// # Errors
     /// [`InferenceError::Compute`].
     pub fn run(&self, plan: &EncodePlan, pass: usize) -> Result<PassOutput, InferenceError> {
-        let windows = plan.passes.get(pass).and_then(|pass| plan.windows.get(pass.clone())).unwrap_or_default();
-        let sequences: Vec<&[u32]> = windows.iter().map(|(_, window)| window.ids.as_slice()).collect();
-        let below = self.layers_below(plan.depth);
-        let states = self.bert.forward(&sequences, &below)?;
-        let mut rows = states.chunks_exact(self.dimension() * (below.len() + 1));
-        let read = windows.iter().map(|(index, window)| {
-            let rows: Vec<&[f32]> = rows.by_ref().take(window.ids.len()).collect();
-            let spans = plan.texts.get(*index).map(|text| text.spans.as_slice()).unwrap_or_default();
-            WindowPools {
-                text: *index,
-                start: window.spans.iter().flatten().next().map_or(0, |span| span.start),
-                pools: Pools::of(window, &rows, spans, self.dimension(), plan.depth),
-            }
+        let mut outputs = self.run_together(&[(plan, pass)], &|| {})?;
+        Ok(outputs.pop().unwrap_or(PassOutput(Vec::new())))
+    }
+
+    /// Runs passes of several plans as one; `between` is called before each layer of the model. What a pass gives is the same as if
+    /// it had run alone: bit for bit in 8 bits, to the last bits of rounding in 32.
+    ///
+    /// # Errors
+    /// [`InferenceError::Compute`].
+    pub fn run_together(
+        &self,
+        passes: &[(&EncodePlan, usize)],
+        between: &dyn Fn(),
+    ) -> Result<Vec<PassOutput>, InferenceError> {
+        let depth = match passes.iter().any(|(plan, _)| plan.depth == Depth::Deep) {
+            true => Depth::Deep,
+            false => Depth::Top,
+        };
+        let sequences: Vec<&[u32]> = passes
+            .iter()
+            .flat_map(|(plan, pass)| plan.of_pass(*pass))
+            .map(|(_, window)| window.ids.as_slice())
+            .collect();
+        let below = self.layers_below(depth);
+        let states = self.bert.forward(&sequences, &below, between)?;
+        let (hidden, width) = (self.dimension(), self.dimension() * (below.len() + 1));
+        let mut rows = states.chunks_exact(width);
+        let outputs = passes.iter().map(|(plan, pass)| {
+            // A plan without the layers below takes the last one's states.
+            let skipped = if plan.depth == depth { 0 } else { width - hidden };
+            let read = plan.of_pass(*pass).iter().map(|(index, window)| {
+                let rows: Vec<&[f32]> =
+                    rows.by_ref().take(window.ids.len()).map(|row| row.get(skipped..).unwrap_or_default()).collect();
+                let spans = plan.texts.get(*index).map(|text| text.spans.as_slice()).unwrap_or_default();
+                WindowPools {
+                    text: *index,
+                    start: window.spans.iter().flatten().next().map_or(0, |span| span.start),
+                    pools: Pools::of(window, &rows, spans, hidden, plan.depth),
+                }
+            });
+            PassOutput(read.collect())
         });
-        Ok(PassOutput(read.collect()))
+        Ok(outputs.collect())
     }
 
     /// Pools all passes of a plan to the answers for the texts that it was made for. They come in the order of the texts and do
@@ -266,8 +312,12 @@ impl EncodePlan {
 
     /// Tokens of one pass.
     pub fn tokens(&self, pass: usize) -> usize {
-        let windows = self.passes.get(pass).and_then(|pass| self.windows.get(pass.clone())).unwrap_or_default();
-        windows.iter().map(|(_, window)| window.ids.len()).sum()
+        self.of_pass(pass).iter().map(|(_, window)| window.ids.len()).sum()
+    }
+
+    /// The windows of one pass, with the index of their text.
+    fn of_pass(&self, pass: usize) -> &[(usize, Window)] {
+        self.passes.get(pass).and_then(|pass| self.windows.get(pass.clone())).unwrap_or_default()
     }
 }
 

@@ -5,8 +5,10 @@
 
 mod bert;
 mod encoder;
+mod kernel;
 mod kernels;
-mod pool;
+mod quantised;
+mod scheduler;
 mod tokens;
 mod weights;
 
@@ -14,8 +16,9 @@ mod weights;
 mod tests;
 
 pub use encoder::{Depth, EncodeInput, EncodePlan, Encoder, EncoderSpec, Encoding, PassOutput, Role};
-pub(crate) use kernels::{HalfProducts, Operand, Room};
-pub use pool::{ComputePool, PoolError};
+pub use kernel::{Kernel, KernelMissing};
+pub(crate) use kernels::{HalfProducts, Operand, Room, vectorise};
+pub use scheduler::{Begun, ComputePool, Lane, PoolError, PoolOptions};
 pub(crate) use weights::{BertShape, Weights};
 
 use std::path::PathBuf;
@@ -54,6 +57,12 @@ pub enum InferenceError {
     /// The tokeniser refused a text.
     #[error("the text can't be split into tokens: {0}")]
     Tokenise(String),
+    /// The chosen kernel can't run here.
+    #[error(transparent)]
+    Kernel(#[from] KernelMissing),
+    /// The computation panicked.
+    #[error("the encoder panicked")]
+    Panicked,
     /// The computation failed.
     #[error("the encoder failed: {0}")]
     Compute(#[from] candle_core::Error),

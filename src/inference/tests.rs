@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 
 use super::weights::Weights;
-use super::{EncodeInput, Encoder, EncoderSpec, Encoding, Pooling, Role};
+use super::{Depth, EncodeInput, Encoder, EncoderSpec, Encoding, Kernel, Pooling, Role};
 use crate::feedback::CharSpan;
 
 fn model_dir() -> PathBuf {
@@ -22,6 +22,7 @@ fn spec(weights: PathBuf) -> EncoderSpec {
         query_prefix: "query: ".to_owned(),
         passage_prefix: "passage: ".to_owned(),
         max_tokens: 512,
+        kernel: Kernel::F32,
     }
 }
 
@@ -89,6 +90,48 @@ fn a_batch_equals_its_singles_in_any_order_and_size() {
             for (encoding, index) in ENCODER.encode(&inputs).unwrap().iter().zip(part) {
                 assert_same(encoding, &singles[*index], &format!("text {index}, batch of {size}, step {step}"));
             }
+        }
+    }
+}
+
+fn fast(kernel: Kernel) -> Encoder {
+    Encoder::load(EncoderSpec { kernel, ..spec(model_dir().join("model.gguf")) }).unwrap()
+}
+
+#[test]
+fn eight_bits_are_near_to_32_with_every_kernel() {
+    let texts: Vec<String> = reference().into_iter().map(|item| item.text).collect();
+    let inputs: Vec<EncodeInput> = texts.iter().map(|text| EncodeInput::new(text, Role::Plain)).collect();
+    let exact = ENCODER.encode_to(&inputs, Depth::Deep).unwrap();
+    for kernel in Kernel::available().into_iter().filter(|kernel| *kernel != Kernel::F32) {
+        let encodings = fast(kernel).encode_to(&inputs, Depth::Deep).unwrap();
+        let cosines: Vec<f32> =
+            encodings.iter().zip(&exact).map(|(one, other)| cosine(&one.vector[..384], &other.vector[..384])).collect();
+        let mean = cosines.iter().sum::<f32>() / cosines.len() as f32;
+        assert!(mean >= 0.997, "{kernel}: {mean}");
+        for ((one, other), cosine_of_top) in encodings.iter().zip(&exact).zip(cosines) {
+            assert!(cosine_of_top >= 0.99, "{kernel}: {cosine_of_top}");
+            assert!(cosine(&one.vector, &other.vector) >= 0.98, "{kernel}");
+            assert_eq!((one.tokens, one.vector.len()), (other.tokens, other.vector.len()));
+        }
+    }
+}
+
+#[test]
+fn in_eight_bits_not_one_bit_depends_on_neighbours_or_threads() {
+    let long = "очень длинный текст про доставку и возврат ".repeat(120);
+    let mut texts: Vec<String> = reference().into_iter().map(|item| item.text).collect();
+    texts.extend([String::new(), "a".to_owned(), long]);
+    let inputs: Vec<EncodeInput> = texts.iter().map(|text| EncodeInput::new(text, Role::Query)).collect();
+    for kernel in Kernel::available().into_iter().filter(|kernel| ![Kernel::F32, Kernel::Plain].contains(kernel)) {
+        let encoder = fast(kernel);
+        let together = encoder.encode(&inputs).unwrap();
+        for (input, together) in inputs.iter().zip(&together) {
+            assert!(encoder.encode(std::slice::from_ref(input)).unwrap() == [together.clone()], "{kernel}: {input:?}");
+        }
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            assert!(pool.install(|| encoder.encode(&inputs)).unwrap() == together, "{kernel} on {threads} threads");
         }
     }
 }
@@ -162,9 +205,18 @@ fn write_safetensors(folder: &std::path::Path, dtype: DType) -> PathBuf {
     let mut put = |name: String, tensor: Tensor| {
         named.insert(format!("bert.{name}"), tensor.to_dtype(dtype).unwrap());
     };
-    put("embeddings.word_embeddings.weight".into(), weights.take_table("token_embd.weight", hidden).unwrap());
-    put("embeddings.token_type_embeddings.weight".into(), weights.take_table("token_types.weight", hidden).unwrap());
-    put("embeddings.position_embeddings.weight".into(), weights.take_table("position_embd.weight", hidden).unwrap());
+    put(
+        "embeddings.word_embeddings.weight".into(),
+        weights.take_table("token_embd.weight", hidden).unwrap().whole().unwrap(),
+    );
+    put(
+        "embeddings.token_type_embeddings.weight".into(),
+        weights.take_table("token_types.weight", hidden).unwrap().whole().unwrap(),
+    );
+    put(
+        "embeddings.position_embeddings.weight".into(),
+        weights.take_table("position_embd.weight", hidden).unwrap().whole().unwrap(),
+    );
     put("embeddings.LayerNorm.weight".into(), weights.take("token_embd_norm.weight", &[hidden]).unwrap());
     put("embeddings.LayerNorm.bias".into(), weights.take("token_embd_norm.bias", &[hidden]).unwrap());
     for layer in 0..shape.layers {
@@ -223,7 +275,7 @@ fn cls_pooling_takes_the_first_state() {
     let cls = encoder.encode(&[EncodeInput::new(text, Role::Query)]).unwrap().remove(0);
     let mean = ENCODER.encode(&[EncodeInput::new(text, Role::Query)]).unwrap().remove(0);
     let ids = encoder.token_ids(text, Role::Query).unwrap();
-    let states = encoder.bert.forward(&[&ids], &[]).unwrap();
+    let states = encoder.bert.forward(&[&ids], &[], &|| {}).unwrap();
     assert!(cosine(&cls.vector, &states[..encoder.dimension()]) > 0.999_99);
     assert!(cosine(&cls.vector, &mean.vector) < 0.999);
 }

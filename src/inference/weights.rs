@@ -1,11 +1,13 @@
-//! Reads the weights of an encoder of the BERT family, from GGUF or safetensors, into 32-bit tensors under one set of names.
+//! Reads the weights of an encoder of the BERT family, from GGUF or safetensors, under one set of names.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::Cursor;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
-use candle_core::quantized::gguf_file;
-use candle_core::{DType, Device, Tensor};
+use candle_core::quantized::{QStorage, QTensor, gguf_file};
+use candle_core::{DType, Device, Tensor, bail};
 use serde::Deserialize;
 
 use super::InferenceError;
@@ -24,75 +26,167 @@ pub(crate) struct BertShape {
     pub layer_norm_epsilon: f64,
 }
 
-/// Tensors by their GGUF names, in 32 bits, with the shape they go with.
+/// Tensors by their GGUF names, in 32 bits, with the shape they go with. Those of GGUF are read one by one as they are taken.
 pub(crate) struct Weights {
     pub shape: BertShape,
-    tensors: HashMap<String, Tensor>,
+    store: Store,
     origin: std::path::PathBuf,
+}
+
+/// Where tensors wait to be taken.
+enum Store {
+    Gguf { content: gguf_file::Content, file: BufReader<File> },
+    Loaded(HashMap<String, Tensor>),
+}
+
+/// Rows that are looked up one by one, as they are stored: a table of 8 or 4 bits stays one.
+pub(crate) enum Table {
+    Quantised(QTensor),
+    Full(Tensor),
+}
+
+impl Table {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        let dims = match self {
+            Self::Quantised(table) => table.shape().dims(),
+            Self::Full(table) => table.dims(),
+        };
+        dims.first().copied().unwrap_or(0)
+    }
+
+    /// The rows with these numbers, in 32 bits.
+    pub fn lookup(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Full(table) => {
+                let ids = Tensor::from_slice(ids, ids.len(), table.device())?;
+                table.index_select(&ids, 0)?.to_dtype(DType::F32)
+            }
+            Self::Quantised(table) => {
+                let bytes = table.data()?;
+                let (rows, columns) = table.shape().dims2()?;
+                let length = bytes.len() / rows.max(1);
+                let mut chosen = Vec::with_capacity(ids.len() * length);
+                for id in ids {
+                    let start = *id as usize * length;
+                    let Some(row) = bytes.get(start..start + length) else { bail!("there is no row {id} of {rows}") };
+                    chosen.extend_from_slice(row);
+                }
+                let storage = QStorage::from_data(Cow::Owned(chosen), &Device::Cpu, table.dtype())?;
+                QTensor::new(storage, (ids.len(), columns))?.dequantize(&Device::Cpu)
+            }
+        }
+    }
+
+    /// All of it, in 32 bits.
+    pub fn whole(self) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Quantised(table) => table.dequantize(&Device::Cpu),
+            Self::Full(table) => table.to_dtype(DType::F32),
+        }
+    }
 }
 
 impl Weights {
     /// Reads GGUF by its ending `.gguf`, else safetensors with a `config.json` beside it.
     pub fn read(path: &Path) -> Result<Self, InferenceError> {
-        let bytes = std::fs::read(path).map_err(|source| InferenceError::Read { path: path.to_owned(), source })?;
+        let unreadable = |path: &Path| {
+            let path = path.to_owned();
+            move |source| InferenceError::Read { path, source }
+        };
         let bad = |problem: String| InferenceError::Format { path: path.to_owned(), problem };
-        let (shape, tensors) = if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf")) {
-            read_gguf(&bytes).map_err(bad)?
+        let (shape, store) = if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf")) {
+            let mut file = BufReader::new(File::open(path).map_err(unreadable(path))?);
+            let (shape, content) = read_gguf(&mut file).map_err(bad)?;
+            (shape, Store::Gguf { content, file })
         } else {
+            let bytes = std::fs::read(path).map_err(unreadable(path))?;
             let config_path = path.with_file_name("config.json");
-            let config = std::fs::read_to_string(&config_path)
-                .map_err(|source| InferenceError::Read { path: config_path.clone(), source })?;
+            let config = std::fs::read_to_string(&config_path).map_err(unreadable(&config_path))?;
             let shape =
                 shape_of_config(&config).map_err(|problem| InferenceError::Format { path: config_path, problem })?;
-            (shape, read_safetensors(&bytes).map_err(bad)?)
+            (shape, Store::Loaded(read_safetensors(&bytes).map_err(bad)?))
         };
-        Ok(Self { shape, tensors, origin: path.to_owned() })
+        Ok(Self { shape, store, origin: path.to_owned() })
+    }
+
+    /// Takes out a tensor as it is stored; its dimensions must be `right`, or what was expected is said.
+    fn take_stored(
+        &mut self,
+        name: &str,
+        right: impl Fn(&[usize]) -> Result<(), String>,
+    ) -> Result<Table, InferenceError> {
+        let origin = &self.origin;
+        let bad = |problem: String| InferenceError::Format { path: origin.clone(), problem };
+        let missing = || bad(format!("tensor {name} is missing"));
+        let check = |dims: &[usize]| {
+            right(dims).map_err(|expected| bad(format!("tensor {name} has shape {dims:?}, expected {expected}")))
+        };
+        match &mut self.store {
+            Store::Loaded(tensors) => {
+                let tensor = tensors.remove(name).ok_or_else(missing)?;
+                check(tensor.dims())?;
+                Ok(Table::Full(tensor))
+            }
+            Store::Gguf { content, file } => {
+                let info = content.tensor_infos.remove(name).ok_or_else(missing)?;
+                check(info.shape.dims())?;
+                let tensor = info.read(file, content.tensor_data_offset, &Device::Cpu);
+                Ok(Table::Quantised(tensor.map_err(|error| bad(format!("tensor {name} can't be read: {error}")))?))
+            }
+        }
+    }
+
+    fn whole(&self, name: &str, table: Table) -> Result<Tensor, InferenceError> {
+        table.whole().map_err(|error| InferenceError::Format {
+            path: self.origin.clone(),
+            problem: format!("tensor {name} can't be read: {error}"),
+        })
     }
 
     /// Takes out the tensor `name`, which must have exactly this shape.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, InferenceError> {
-        let tensor = self.tensors.remove(name).ok_or_else(|| self.bad(format!("tensor {name} is missing")))?;
-        if tensor.dims() != shape {
-            return Err(self.bad(format!("tensor {name} has shape {:?}, expected {shape:?}", tensor.dims())));
-        }
-        Ok(tensor)
+        let right = |dims: &[usize]| (dims == shape).then_some(()).ok_or_else(|| format!("{shape:?}"));
+        let stored = self.take_stored(name, right)?;
+        self.whole(name, stored)
     }
 
-    /// Takes out the table `name`, of any number of rows of width `columns`.
-    pub fn take_table(&mut self, name: &str, columns: usize) -> Result<Tensor, InferenceError> {
-        let tensor = self.tensors.remove(name).ok_or_else(|| self.bad(format!("tensor {name} is missing")))?;
-        match tensor.dims() {
-            [rows, width] if *rows > 0 && *width == columns => Ok(tensor),
-            other => Err(self.bad(format!("tensor {name} has shape {other:?}, expected [any, {columns}]"))),
-        }
+    /// Takes out the table `name`, of any number of rows of width `columns`, as it is stored.
+    pub fn take_table(&mut self, name: &str, columns: usize) -> Result<Table, InferenceError> {
+        self.take_stored(name, |dims| match dims {
+            [rows, width] if *rows > 0 && *width == columns => Ok(()),
+            _ => Err(format!("[any, {columns}]")),
+        })
     }
 
     /// Takes out the tensor `name`, of any shape.
     pub fn take_any(&mut self, name: &str) -> Result<Tensor, InferenceError> {
-        self.tensors.remove(name).ok_or_else(|| self.bad(format!("tensor {name} is missing")))
+        let stored = self.take_stored(name, |_| Ok(()))?;
+        self.whole(name, stored)
     }
 
     /// Rows of the tensor `name`; 0 if there is none.
     pub fn rows(&self, name: &str) -> usize {
-        self.tensors.get(name).and_then(|tensor| tensor.dims().first().copied()).unwrap_or(0)
+        let dims = match &self.store {
+            Store::Gguf { content, .. } => content.tensor_infos.get(name).map(|info| info.shape.dims()),
+            Store::Loaded(tensors) => tensors.get(name).map(Tensor::dims),
+        };
+        dims.and_then(|dims| dims.first().copied()).unwrap_or(0)
     }
 
     /// Names of the tensors that are left.
     pub fn names(&self) -> Vec<String> {
-        self.tensors.keys().cloned().collect()
-    }
-
-    fn bad(&self, problem: String) -> InferenceError {
-        InferenceError::Format { path: self.origin.clone(), problem }
+        match &self.store {
+            Store::Gguf { content, .. } => content.tensor_infos.keys().cloned().collect(),
+            Store::Loaded(tensors) => tensors.keys().cloned().collect(),
+        }
     }
 }
 
 type Named = HashMap<String, Tensor>;
 
-fn read_gguf(bytes: &[u8]) -> Result<(BertShape, Named), String> {
-    let mut reader = Cursor::new(bytes);
-    let content =
-        gguf_file::Content::read(&mut reader).map_err(|error| format!("not a readable GGUF file: {error}"))?;
+fn read_gguf(file: &mut BufReader<File>) -> Result<(BertShape, gguf_file::Content), String> {
+    let content = gguf_file::Content::read(file).map_err(|error| format!("not a readable GGUF file: {error}"))?;
     let architecture = content
         .metadata
         .get("general.architecture")
@@ -124,15 +218,7 @@ fn read_gguf(bytes: &[u8]) -> Result<(BertShape, Named), String> {
         layer_norm_epsilon: f64::from(epsilon),
     };
     check_shape(&shape)?;
-    let mut tensors = HashMap::with_capacity(content.tensor_infos.len());
-    for name in content.tensor_infos.keys() {
-        let tensor = content
-            .tensor(&mut reader, name, &Device::Cpu)
-            .and_then(|quantised| quantised.dequantize(&Device::Cpu))
-            .map_err(|error| format!("tensor {name} can't be read: {error}"))?;
-        tensors.insert(name.clone(), tensor);
-    }
-    Ok((shape, tensors))
+    Ok((shape, content))
 }
 
 /// `config.json` as Hugging Face models have it.
@@ -204,7 +290,6 @@ fn read_safetensors(bytes: &[u8]) -> Result<Named, String> {
     let mut tensors = HashMap::with_capacity(loaded.len());
     for (name, tensor) in loaded {
         let Some(known) = gguf_name(&name) else { continue };
-        let tensor = tensor.to_dtype(DType::F32).map_err(|error| format!("tensor {name}: {error}"))?;
         tensors.insert(known, tensor);
     }
     Ok(tensors)

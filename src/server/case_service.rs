@@ -18,7 +18,7 @@ use super::work;
 use crate::cases::{Case, CaseStore, NewCase, SimilarQuery, SimilarTo, TenantId, UpsertOutcome};
 use crate::config::Config;
 use crate::feedback::Feedback;
-use crate::tagging::{Tagged, Tagger};
+use crate::tagging::{Lane, Tagged, Tagger};
 
 /// Past feedback with its tags: kept, found, erased.
 pub(super) struct CaseService {
@@ -151,7 +151,7 @@ impl CaseService {
 
     async fn tag(&self, feedback: Feedback, index: usize, due: Instant) -> Result<NewCase, Status> {
         let path = format!("items[{index}].feedback.");
-        let tagged = work::tag(&*self.tagger, feedback.clone(), &path, due).await?;
+        let tagged = work::tag(&*self.tagger, feedback.clone(), &path, Lane::Bulk, due).await?;
         Ok(new_case(feedback, tagged))
     }
 
@@ -168,7 +168,7 @@ impl CaseService {
             convert::Wanted::CaseId(id) => SimilarTo::CaseId(id),
             convert::Wanted::Text(text) => {
                 let feedback = Feedback::from_text(String::new(), text);
-                SimilarTo::Vector(work::tag(&*self.tagger, feedback, "", due).await?.vector)
+                SimilarTo::Vector(work::tag(&*self.tagger, feedback, "", Lane::Interactive, due).await?.vector)
             }
         };
         let convert::SimilarBounds { filter, limit, min_score } = bounds;

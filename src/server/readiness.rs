@@ -16,7 +16,7 @@ use super::wire::v1::{case_service_server, tagging_service_server};
 use super::work;
 use crate::cases::{CaseStore, CaseStoreError};
 use crate::feedback::Feedback;
-use crate::tagging::Tagger;
+use crate::tagging::{Lane, Tagger};
 
 /// The whole service, in the health protocol.
 const WHOLE: &str = "";
@@ -79,7 +79,7 @@ pub(super) async fn watch(
 
 async fn warm_up(tagger: &dyn Tagger) -> bool {
     let feedback = Feedback::from_text("", WARM_UP_TEXT);
-    let outcome = work::tag(tagger, feedback, "", Instant::now() + WARM_UP_LIMIT).await;
+    let outcome = work::tag(tagger, feedback, "", Lane::Interactive, Instant::now() + WARM_UP_LIMIT).await;
     if let Err(status) = &outcome {
         tracing::warn!(reason = status.message(), "the model does not answer yet");
     }

@@ -15,7 +15,7 @@ use super::drain::Drain;
 use super::wire::v1::{self, batch_classify_result, classify_stream_response};
 use super::{status, work};
 use crate::config::Config;
-use crate::tagging::Tagger;
+use crate::tagging::{Lane, Tagger};
 
 /// Feedback in, tags out; nothing is stored.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub(super) struct TaggingService {
 impl v1::tagging_service_server::TaggingService for TaggingService {
     async fn classify(&self, request: Request<v1::ClassifyRequest>) -> Result<Response<v1::ClassifyResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let outcome = self.tags_of(message.feedback, "feedback", call.due()).await;
+        let outcome = self.tags_of(message.feedback, "feedback", Lane::Interactive, call.due()).await;
         call.close(outcome.map(|tags| v1::ClassifyResponse { tags: Some(tags) }))
     }
 
@@ -59,9 +59,15 @@ impl v1::tagging_service_server::TaggingService for TaggingService {
 type ReadRequest = Result<(u64, v1::ClassifyStreamRequest), Status>;
 
 impl TaggingService {
-    async fn tags_of(&self, feedback: Option<v1::Feedback>, path: &str, due: Instant) -> Result<v1::Tags, Status> {
+    async fn tags_of(
+        &self,
+        feedback: Option<v1::Feedback>,
+        path: &str,
+        lane: Lane,
+        due: Instant,
+    ) -> Result<v1::Tags, Status> {
         let feedback = convert::feedback(feedback, path, &self.config.limits)?;
-        let tagged = work::tag(&*self.tagger, feedback, &format!("{path}."), due).await?;
+        let tagged = work::tag(&*self.tagger, feedback, &format!("{path}."), lane, due).await?;
         Ok(tagged.tags.into())
     }
 
@@ -73,7 +79,7 @@ impl TaggingService {
         check_item_count(items.len(), &self.config.limits)?;
         let results = stream::iter(items.into_iter().enumerate()).map(|(index, item)| async move {
             let id = convert::echoed_id(item.feedback.as_ref(), &self.config.limits);
-            let result = match self.tags_of(item.feedback, &format!("items[{index}].feedback"), due).await {
+            let result = match self.tags_of(item.feedback, &format!("items[{index}].feedback"), Lane::Bulk, due).await {
                 Ok(tags) => batch_classify_result::Result::Tags(tags),
                 Err(error) => batch_classify_result::Result::Error(status::to_message(&error)),
             };
@@ -124,7 +130,7 @@ impl TaggingService {
         let span = tracing::error_span!("request", sequence, request_id);
         let id = convert::echoed_id(feedback.as_ref(), &self.config.limits);
         let due = deadlines.of_streamed_request(&self.config.server);
-        let result = match self.tags_of(feedback, "feedback", due).instrument(span).await {
+        let result = match self.tags_of(feedback, "feedback", Lane::Bulk, due).instrument(span).await {
             Ok(tags) => classify_stream_response::Result::Tags(tags),
             Err(error) => classify_stream_response::Result::Error(status::to_message(&error)),
         };

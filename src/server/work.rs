@@ -8,14 +8,21 @@ use tonic::Status;
 
 use super::status;
 use crate::feedback::Feedback;
-use crate::tagging::{Tagged, Tagger};
+use crate::tagging::{Lane, Tagged, Tagger, Urgency};
 
 /// Tags; `path` leads to the feedback in the request, with a dot at its end.
 ///
 /// # Errors
 /// The status of [`status::of_tagging`]; INTERNAL if the tagger panics.
-pub(super) async fn tag(tagger: &dyn Tagger, feedback: Feedback, path: &str, due: Instant) -> Result<Tagged, Status> {
-    let work = AssertUnwindSafe(async { tagger.tag(feedback, Some(due)).await }).catch_unwind();
+pub(super) async fn tag(
+    tagger: &dyn Tagger,
+    feedback: Feedback,
+    path: &str,
+    lane: Lane,
+    due: Instant,
+) -> Result<Tagged, Status> {
+    let urgency = Urgency { deadline: Some(due), lane };
+    let work = AssertUnwindSafe(async { tagger.tag(feedback, urgency).await }).catch_unwind();
     match tokio::time::timeout_at(due.into(), work).await {
         Ok(Ok(outcome)) => outcome.map_err(|error| status::of_tagging(error, path)),
         Ok(Err(_)) => Err(status::internal("the tagger panicked")),

@@ -1,7 +1,6 @@
 //! The tagger itself: one walk from feedback to tags on the compute pool.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Instant;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
@@ -17,9 +16,11 @@ use super::sentiment::{Polarity, mean_polarity, sentiment_of};
 use super::signals::{has_sentiment, signals_in_turn, signals_of, without_facts};
 use super::topics::topics_of;
 use super::votes::{Votes, thoughts};
-use super::{Tagged, Tagger, TaggingError};
+use super::{Lane, Tagged, Tagger, TaggingError, Urgency};
 use crate::feedback::{Body, CharSpan, Feedback, FeedbackKind, Speaker};
-use crate::inference::{ComputePool, EncodeInput, EncodePlan, Encoder, InferenceError, PassOutput, PoolError, Role};
+use crate::inference::{
+    Begun, ComputePool, EncodeInput, EncodePlan, Encoder, InferenceError, PassOutput, PoolError, Role,
+};
 use crate::tags::{
     Language, Provenance, Review, ReviewReason, Sentiment, SentimentTrend, SignalTag, Tags, TeamId, TopicId, TopicTag,
     TurnTags,
@@ -93,7 +94,7 @@ pub struct TaggingEngine {
 
 /// What every piece of feedback walks through.
 struct Walk {
-    encoder: Encoder,
+    encoder: Arc<Encoder>,
     judge: Judge,
     options: TaggingOptions,
     /// Without the version of the corrections.
@@ -161,7 +162,7 @@ impl TaggingEngine {
             heads: judge.heads().to_vec(),
             corrections_version: String::new(),
         };
-        Ok(Self { pool, walk: Arc::new(Walk { encoder, judge, options, provenance, corrections }) })
+        Ok(Self { pool, walk: Arc::new(Walk { encoder: Arc::new(encoder), judge, options, provenance, corrections }) })
     }
 
     /// The taxonomy that tags are made under.
@@ -205,20 +206,24 @@ impl TaggingEngine {
 
 #[async_trait]
 impl Tagger for TaggingEngine {
-    async fn tag(&self, feedback: Feedback, deadline: Option<Instant>) -> Result<Tagged, TaggingError> {
+    async fn tag(&self, feedback: Feedback, urgency: Urgency) -> Result<Tagged, TaggingError> {
         check(&feedback, self.walk.options.max_text_chars)?;
+        let Urgency { deadline, lane } = urgency;
         let tokens = feedback.body.chars() / CHARS_PER_TOKEN + FRAME_TOKENS;
         let walk = Arc::clone(&self.walk);
-        // A text of one pass, as most are, goes through in one piece of work.
-        let begun = self.pool.run(tokens.min(FIRST_WORK_TOKENS), deadline, move || walk.begin(feedback));
+        // A text of one pass, as most are, is one piece of work.
+        let begin = move || walk.begin(feedback);
+        let begun = self.pool.encode(lane, tokens.min(FIRST_WORK_TOKENS), deadline, &self.walk.encoder, begin);
         let work = match begun.await.map_err(refusal)?? {
-            Begun::Done(tagged) => return Ok(*tagged),
-            Begun::Passes(work) => work,
+            Outcome::Tagged(tagged) => return Ok(*tagged),
+            Outcome::Passes(work) => work,
         };
         // A long text queues anew for each pass, so that others go between and a caller that leaves stops it.
         let passes = (0..work.plan.passes()).map(|pass| {
-            let (walk, work) = (Arc::clone(&self.walk), Arc::clone(&work));
-            self.pool.run(work.plan.tokens(pass), deadline, move || walk.encoder.run(&work.plan, pass))
+            let plan = Arc::clone(&work.plan);
+            let tokens = plan.tokens(pass);
+            let begin = move || Begun::Encode { plan, pass, finish: Box::new(|output| output) };
+            self.pool.encode(lane, tokens, deadline, &self.walk.encoder, begin)
         });
         let states: Vec<PassOutput> = futures_util::stream::iter(passes)
             .buffered(self.pool.threads())
@@ -226,18 +231,18 @@ impl Tagger for TaggingEngine {
             .try_collect()
             .await?;
         let walk = Arc::clone(&self.walk);
-        self.pool.run(FRAME_TOKENS, deadline, move || walk.finish(&work, states)).await.map_err(refusal)
+        self.pool.run(lane, FRAME_TOKENS, deadline, move || walk.finish(&work, states)).await.map_err(refusal)
     }
 
     async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
         let walk = Arc::clone(&self.walk);
         // What a person said is in the store already: no deadline makes it undone.
-        self.pool.run(FRAME_TOKENS, None, move || walk.learn(cases)).await.map_err(refusal)
+        self.pool.run(Lane::Interactive, FRAME_TOKENS, None, move || walk.learn(cases)).await.map_err(refusal)
     }
 
     async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError> {
         let walk = Arc::clone(&self.walk);
-        let forgotten = self.pool.run(FRAME_TOKENS, None, move || {
+        let forgotten = self.pool.run(Lane::Interactive, FRAME_TOKENS, None, move || {
             walk.corrections.write().unwrap_or_else(PoisonError::into_inner).forget(&case_ids)
         });
         forgotten.await.map(|_| ()).map_err(refusal)
@@ -287,17 +292,18 @@ fn check(feedback: &Feedback, max_text_chars: usize) -> Result<(), TaggingError>
     }
 }
 
-/// Feedback on its way.
-enum Begun {
-    Done(Box<Tagged>),
+/// What one piece of work made of a text.
+enum Outcome {
+    Tagged(Box<Tagged>),
+    /// It is too long for one.
     Passes(Arc<Work>),
 }
 
-/// Feedback that takes several passes through the model.
+/// Feedback on its way through the model.
 struct Work {
     feedback: Feedback,
     document: Document,
-    plan: EncodePlan,
+    plan: Arc<EncodePlan>,
 }
 
 impl Walk {
@@ -329,19 +335,25 @@ impl Walk {
         }
     }
 
-    /// Makes the text ready; tags it right away if one pass is enough.
-    fn begin(&self, feedback: Feedback) -> Result<Begun, TaggingError> {
+    /// Makes the text ready; if it needs one pass through the model, what comes of that is its tags.
+    fn begin(self: Arc<Self>, feedback: Feedback) -> Begun<Result<Outcome, TaggingError>> {
         let document = Document::new(&feedback);
-        let plan = self.encoder.plan(&self.inputs(&document), self.judge.depth()).map_err(failure)?;
-        let work = Work { feedback, document, plan };
-        if work.plan.passes() > 1 {
-            return Ok(Begun::Passes(Arc::new(work)));
-        }
-        let states = match work.plan.passes() {
-            0 => Vec::new(),
-            _ => vec![self.encoder.run(&work.plan, 0).map_err(failure)?],
+        let plan = match self.encoder.plan(&self.inputs(&document), self.judge.depth()) {
+            Ok(plan) => Arc::new(plan),
+            Err(error) => return Begun::Done(Err(failure(error))),
         };
-        Ok(Begun::Done(Box::new(self.finish(&work, states))))
+        let work = Work { feedback, document, plan: Arc::clone(&plan) };
+        let tagged = |walk: &Self, work: &Work, states| Outcome::Tagged(Box::new(walk.finish(work, states)));
+        match plan.passes() {
+            0 => Begun::Done(Ok(tagged(&self, &work, Vec::new()))),
+            1 => {
+                let finish = move |output: Result<PassOutput, InferenceError>| {
+                    Ok(tagged(&self, &work, vec![output.map_err(failure)?]))
+                };
+                Begun::Encode { plan, pass: 0, finish: Box::new(finish) }
+            }
+            _ => Begun::Done(Ok(Outcome::Passes(Arc::new(work)))),
+        }
     }
 
     fn inputs<'a>(&self, document: &'a Document) -> Vec<EncodeInput<'a>> {

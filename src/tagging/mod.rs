@@ -33,6 +33,7 @@ pub(crate) use judge::{Unseen, weight_beside_examples};
 pub(crate) use sentiment::labelled_examples as sentiment_examples;
 
 use crate::feedback::Feedback;
+pub use crate::inference::Lane;
 use crate::tags::{Provenance, Tags, TeamId, TopicId};
 use corrections::CorrectedCase;
 
@@ -72,16 +73,30 @@ pub enum TaggingError {
     Internal(String),
 }
 
+/// When tags are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Urgency {
+    /// After it, not at all.
+    pub deadline: Option<Instant>,
+    /// Before or after the work of others.
+    pub lane: Lane,
+}
+
+impl Urgency {
+    /// Nobody waits for it.
+    pub const BULK: Self = Self { deadline: None, lane: Lane::Bulk };
+}
+
 /// Anything that tags. The service is written against this, so that its tests can use a tagger that is slow or fails.
 #[async_trait]
 pub trait Tagger: Send + Sync + 'static {
     /// Tags one piece of feedback.
     ///
-    /// The work is dropped unstarted if `deadline` passes or the returned future is dropped while it waits in the queue.
+    /// The work is dropped unstarted if its deadline passes or the returned future is dropped while it waits in the queue.
     ///
     /// # Errors
     /// [`TaggingError`]; see its variants.
-    async fn tag(&self, feedback: Feedback, deadline: Option<Instant>) -> Result<Tagged, TaggingError>;
+    async fn tag(&self, feedback: Feedback, urgency: Urgency) -> Result<Tagged, TaggingError>;
 
     /// Learns what persons corrected, the oldest first; when this returns, the next text profits. A later correction of the same
     /// case takes the place of the earlier.

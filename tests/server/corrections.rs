@@ -83,7 +83,8 @@ async fn a_restart_recalls_corrections_and_deletion_forgets_them() {
     let fresh = Arc::new(FakeTagger::default());
     let recalled = recall_corrections(&Config::default(), &*fresh, &*service.store).await.unwrap();
     assert_eq!(recalled, 1);
-    let tagged = fresh.tag(otklik::feedback::Feedback::from_text("f", SAME), None).await.unwrap();
+    let tagged =
+        fresh.tag(otklik::feedback::Feedback::from_text("f", SAME), otklik::tagging::Urgency::default()).await.unwrap();
     assert_eq!(tagged.tags.topics[0].topic_id.as_str(), "card_delivery");
 
     let by_id = v1::DeleteCasesRequest { ids: vec!["1".into()], ..Default::default() };

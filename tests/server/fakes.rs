@@ -12,7 +12,7 @@ use otklik::cases::{
 };
 use otklik::feedback::{Body, CharSpan, Feedback};
 use otklik::tagging::corrections::{Background, CorrectedCase, Corrections, TextFeatures};
-use otklik::tagging::{Tagged, Tagger, TaggingError};
+use otklik::tagging::{Tagged, Tagger, TaggingError, Urgency};
 use otklik::tags::*;
 use tokio::sync::Semaphore;
 
@@ -64,7 +64,7 @@ impl FakeTagger {
 
 #[async_trait]
 impl Tagger for FakeTagger {
-    async fn tag(&self, feedback: Feedback, deadline: Option<Instant>) -> Result<Tagged, TaggingError> {
+    async fn tag(&self, feedback: Feedback, urgency: Urgency) -> Result<Tagged, TaggingError> {
         let text = match &feedback.body {
             Body::Text(text) => text.clone(),
             Body::Turns(turns) => turns.iter().map(|turn| turn.text.as_str()).collect::<Vec<_>>().join("\n"),
@@ -73,7 +73,7 @@ impl Tagger for FakeTagger {
         let in_work = self.in_work.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_in_work.fetch_max(in_work, Ordering::SeqCst);
         let _in_work = InWork(&self.in_work);
-        self.deadlines.lock().unwrap().push(deadline.map(|due| due.saturating_duration_since(Instant::now())));
+        self.deadlines.lock().unwrap().push(urgency.deadline.map(|due| due.saturating_duration_since(Instant::now())));
         if self.broken.load(Ordering::SeqCst) {
             return Err(TaggingError::Internal("broken on purpose".into()));
         }

@@ -10,7 +10,7 @@ use otklik::feedback::Feedback;
 use otklik::tables::{
     Destination, Input, OutputFormat, ReaderOptions, Row, RowPlace, TableError, TableReader, TableWriter, WriterOptions,
 };
-use otklik::tagging::{Tagger, TaggingError};
+use otklik::tagging::{Tagger, TaggingError, Urgency};
 use otklik::tags::Tags;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
@@ -182,7 +182,7 @@ async fn tag_patiently(feedback: &Feedback, tagger: &dyn Tagger) -> Result<Tags,
     let give_up = Instant::now() + OVERLOAD_PATIENCE;
     let mut pause = Duration::from_millis(10);
     loop {
-        match tagger.tag(feedback.clone(), None).await {
+        match tagger.tag(feedback.clone(), Urgency::BULK).await {
             Ok(tagged) => return Ok(tagged.tags),
             Err(TaggingError::Overloaded { .. }) if Instant::now() < give_up => {
                 tokio::time::sleep(pause).await;
@@ -292,7 +292,7 @@ mod tests {
 
     #[async_trait]
     impl Tagger for FakeTagger {
-        async fn tag(&self, feedback: Feedback, _: Option<Instant>) -> Result<Tagged, TaggingError> {
+        async fn tag(&self, feedback: Feedback, _: Urgency) -> Result<Tagged, TaggingError> {
             let call = self.calls.fetch_add(1, Ordering::SeqCst) as u64;
             let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
             self.most_at_once.fetch_max(now, Ordering::SeqCst);

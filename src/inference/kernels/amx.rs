@@ -5,20 +5,17 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __cpuid_count, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_si512, _mm512_maskz_loadu_ps,
-    _mm512_permutexvar_epi16, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_si512, _mm512_unpackhi_epi32,
-    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_si512, _mm512_maskz_loadu_ps, _mm512_permutexvar_epi16,
+    _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
+    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 use std::cell::Cell;
 use std::mem::{ManuallyDrop, MaybeUninit, transmute};
-use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
 use super::half::Operand;
-
-/// Rows of a tile.
-const SIDE: usize = 16;
+use super::tiles::{Registers, SIDE, Tiles};
 
 /// Numbers in a row of a tile.
 const DEPTH: usize = 32;
@@ -33,41 +30,6 @@ const STEPS: usize = 16;
 /// Most rows that one task takes.
 const ROWS: usize = 256;
 
-/// Proof that the processor has the unit, and that the system lets this process use it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Tiles(());
-
-impl Tiles {
-    pub fn get() -> Option<Self> {
-        static FOUND: OnceLock<Option<Tiles>> = OnceLock::new();
-        *FOUND.get_or_init(|| (has_unit() && is_permitted()).then_some(Self(())))
-    }
-}
-
-fn has_unit() -> bool {
-    // Bits of leaf 7.
-    const TILE: u32 = 1 << 24;
-    const BF16: u32 = 1 << 22;
-    let has_vectors = is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512bf16");
-    has_vectors && __cpuid_count(7, 0).edx & (TILE | BF16) == TILE | BF16
-}
-
-/// Linux gives the registers to a process that asks for them; its threads to come have them too.
-#[cfg(target_os = "linux")]
-fn is_permitted() -> bool {
-    const REQUEST_PERMISSION: libc::c_long = 0x1023;
-    const TILE_DATA: libc::c_long = 18;
-    // SAFETY: the call reads two numbers and changes nothing in the memory of the process.
-    unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0 }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_permitted() -> bool {
-    false
-}
-
 /// What a tile register holds.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -77,12 +39,6 @@ impl Tile {
     const ZERO: Self = Self([[0; DEPTH]; SIDE]);
     const BYTES: usize = size_of::<Self>();
 }
-
-/// The eight tile registers laid out on this thread, each as 16 rows of 64 bytes, until it is dropped.
-struct Registers(std::marker::PhantomData<*const ()>);
-
-#[repr(C, align(64))]
-struct Layout([u8; 64]);
 
 /// A block of the product where it lies.
 struct Block {
@@ -94,26 +50,6 @@ struct Block {
 }
 
 impl Registers {
-    #[allow(clippy::indexing_slicing)] // computed when compiling
-    const LAYOUT: Layout = {
-        let mut bytes = [0; 64];
-        bytes[0] = 1;
-        let mut register = 0;
-        while register < 8 {
-            bytes[16 + 2 * register] = 64;
-            bytes[48 + register] = SIDE as u8;
-            register += 1;
-        }
-        Layout(bytes)
-    };
-
-    fn lay_out(_: Tiles) -> Self {
-        static LAYOUT: Layout = Registers::LAYOUT;
-        // SAFETY: `Tiles` proves that the instruction exists and is permitted; the layout is one that the unit takes.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &LAYOUT.0, options(nostack, readonly, preserves_flags)) };
-        Self(std::marker::PhantomData)
-    }
-
     /// Adds two panels of rows times two panels of columns to a block, `steps` tiles deep.
     ///
     /// # Safety
@@ -180,13 +116,6 @@ impl Registers {
                 options(nostack, preserves_flags)
             );
         }
-    }
-}
-
-impl Drop for Registers {
-    fn drop(&mut self) {
-        // SAFETY: the registers were laid out on this thread, and the type does not leave it.
-        unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
     }
 }
 

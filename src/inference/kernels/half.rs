@@ -1,7 +1,9 @@
 //! Products of matrices of 32-bit numbers that are rounded to 16 bits (bfloat16) on the way in and added up in 32 bits.
 
 #[cfg(target_arch = "x86_64")]
-use super::amx::{self, Tiles};
+use super::amx;
+#[cfg(target_arch = "x86_64")]
+use super::tiles::Tiles;
 
 /// Rows of numbers in memory.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +69,7 @@ impl HalfProducts {
     /// `None` on a processor that does not.
     pub fn get() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        return Tiles::get().map(Self);
+        return Tiles::of_halves().map(Self);
         #[cfg(not(target_arch = "x86_64"))]
         None
     }

@@ -7,7 +7,15 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
-
+mod attention;
 mod half;
+mod int8;
+mod norm;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+pub(crate) mod vectorise;
 
+pub(crate) use attention::{AttentionRoom, HeadShape, attention};
 pub(crate) use half::{HalfProducts, Operand, Room};
+pub(crate) use int8::{Activation, Int8Kernel, Int8Matrix, Int8Rows};
+pub(crate) use norm::{NormScale, add_and_normalise};

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::options::{Decay, FineTuneOptions};
 use super::parameter::Parameter;
-use super::vectorise::{dot, vectorised};
+use crate::inference::vectorise::{dot, vectorised};
 
 const FIRST_KEPT: f64 = 0.9;
 const SECOND_KEPT: f64 = 0.999;

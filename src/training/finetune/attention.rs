@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::matrix::Matrix;
 use super::options::Products;
-use super::vectorise::{LANES, dot, exp, largest, sum, vectorised};
+use crate::inference::vectorise::{LANES, dot, exp, largest, sum, vectorised};
 
 /// How the columns of a row are shared out.
 #[derive(Debug, Clone, Copy)]

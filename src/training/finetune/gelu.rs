@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::matrix::Matrix;
-use super::vectorise::{exp, vectorised};
+use crate::inference::vectorise::{exp, vectorised};
 
 /// Numbers that one task takes.
 const BLOCK: usize = 16_384;

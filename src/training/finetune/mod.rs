@@ -25,7 +25,6 @@ mod rounding;
 mod run;
 mod trainer;
 mod tuned;
-mod vectorise;
 
 #[cfg(test)]
 mod check;

@@ -11,7 +11,7 @@ use super::matrix::Matrix;
 use super::norm::{self, Normalised};
 use super::options::Products;
 use super::parameter::{Parameter, Treatment};
-use super::vectorise::{add, add_scaled, dot, vectorised};
+use crate::inference::vectorise::{add, add_scaled, dot, vectorised};
 
 /// An encoder being tuned.
 #[derive(Debug)]
@@ -65,8 +65,8 @@ impl Network {
             return Err(candle_core::Error::Msg(problem).into());
         }
         let flat = |tensor: candle_core::Tensor| tensor.flatten_all()?.to_vec1::<f32>();
-        let table = Matrix::new(hidden, flat(weights.take_table("token_embd.weight", hidden)?)?);
-        let types = Matrix::new(hidden, flat(weights.take_table("token_types.weight", hidden)?)?);
+        let table = Matrix::new(hidden, flat(weights.take_table("token_embd.weight", hidden)?.whole()?)?);
+        let types = Matrix::new(hidden, flat(weights.take_table("token_types.weight", hidden)?.whole()?)?);
         let all_positions = shape.first_position + shape.positions;
         let positions = flat(weights.take("position_embd.weight", &[all_positions, hidden])?)?;
         let positions: Vec<f32> =

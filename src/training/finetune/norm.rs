@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::dropout::Dropout;
 use super::matrix::Matrix;
-use super::vectorise::{add, dot, sum, vectorised};
+use crate::inference::vectorise::{add, dot, sum, vectorised};
 
 /// Rows that one task takes.
 const ROWS: usize = 32;

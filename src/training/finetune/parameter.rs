@@ -2,7 +2,7 @@
 
 use super::matrix::Matrix;
 use super::rounding;
-use super::vectorise::{add, vectorised};
+use crate::inference::vectorise::{add, vectorised};
 
 /// How a parameter is learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

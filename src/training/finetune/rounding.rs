@@ -6,7 +6,7 @@
 use half::f16;
 use rayon::prelude::*;
 
-use super::vectorise::vectorised;
+use crate::inference::vectorise::vectorised;
 
 /// Numbers that share a scale.
 pub(super) const BLOCK: usize = 32;

@@ -15,7 +15,7 @@ use super::dropout::Dropout;
 use super::network::{Extent, Network};
 use super::trainer::Trainer;
 use super::*;
-use crate::inference::{EncodeInput, Encoder, EncoderSpec, Pooling, Role, Weights};
+use crate::inference::{EncodeInput, Encoder, EncoderSpec, Kernel, Pooling, Role, Weights};
 
 const HIDDEN: usize = 32;
 const WIDE: usize = 64;
@@ -344,6 +344,7 @@ fn real_encoder(weights: PathBuf) -> Encoder {
         query_prefix: "query: ".to_owned(),
         passage_prefix: "passage: ".to_owned(),
         max_tokens: 64,
+        kernel: Kernel::F32,
     })
     .unwrap()
 }

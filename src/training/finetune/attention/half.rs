@@ -2,8 +2,8 @@
 
 use crate::inference::{HalfProducts, Operand, Room};
 
-use super::super::vectorise::{add_scaled, dot, exp, largest, sum, vectorised};
 use super::{Heads, part_mut};
+use crate::inference::vectorise::{add_scaled, dot, exp, largest, sum, vectorised};
 
 /// Query, key and value of one head.
 #[derive(Clone, Copy)]

@@ -1,0 +1,84 @@
+//! The choice of the arithmetic and the instructions that an encoder runs on.
+
+use super::kernels::Int8Kernel;
+use crate::feedback::named_enum;
+use serde::{Deserialize, Serialize};
+
+named_enum! {
+    /// How an encoder computes.
+    Kernel {
+        /// In 8 bits, with the fastest instructions of this processor.
+        Auto = "auto",
+        /// In 32 bits, on candle: the reference that all others are compared with.
+        F32 = "f32",
+        /// In 8 bits, with the tiles of newer Intel processors (AMX).
+        AmxInt8 = "amx-int8",
+        /// In 8 bits, with AVX-512 and VNNI.
+        Avx512Vnni = "avx512-vnni",
+        /// In 8 bits, with AVX2 and VNNI.
+        AvxVnni = "avx-vnni",
+        /// In 8 bits, with AVX2.
+        Avx2 = "avx2",
+        /// In 8 bits, with NEON and its dot product.
+        NeonDotprod = "neon-dotprod",
+        /// In 8 bits, with no instructions in particular: the reference of the other kernels in 8 bits.
+        Plain = "plain",
+    }
+}
+
+/// This processor lacks a kernel's instructions.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this processor lacks the instructions of kernel {wanted}; it has: {}",
+    available.iter().map(|kernel| kernel.as_str()).collect::<Vec<_>>().join(", ")
+)]
+pub struct KernelMissing {
+    /// The kernel that was wanted.
+    pub wanted: Kernel,
+    /// Those that would do, the fastest first.
+    pub available: Vec<Kernel>,
+}
+
+impl Kernel {
+    /// Those that this processor can run, the fastest first.
+    pub fn available() -> Vec<Self> {
+        let int8 = Int8Kernel::available().into_iter().filter_map(|kernel| kernel.name().parse().ok());
+        int8.chain([Self::F32]).collect()
+    }
+
+    /// The one that runs: [`Kernel::Auto`] becomes the fastest.
+    ///
+    /// # Errors
+    /// [`KernelMissing`] if this processor lacks its instructions.
+    pub fn resolve(self) -> Result<Self, KernelMissing> {
+        let available = Self::available();
+        match self {
+            Self::Auto => Ok(available.first().copied().unwrap_or(Self::Plain)),
+            wanted if available.contains(&wanted) => Ok(wanted),
+            wanted => Err(KernelMissing { wanted, available }),
+        }
+    }
+
+    /// The 8-bit kernel; `None` for 32 bits.
+    pub(super) fn int8(self) -> Option<Int8Kernel> {
+        Int8Kernel::available().into_iter().find(|kernel| kernel.name() == self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fastest_is_chosen_and_what_is_missing_is_named() {
+        let available = Kernel::available();
+        assert_eq!(Kernel::Auto.resolve().unwrap(), available[0]);
+        assert!(available.ends_with(&[Kernel::Plain, Kernel::F32]), "{available:?}");
+        for kernel in Kernel::ALL.iter().filter(|kernel| **kernel != Kernel::Auto) {
+            match kernel.resolve() {
+                Ok(resolved) => assert_eq!((resolved, resolved.int8().is_none()), (*kernel, *kernel == Kernel::F32)),
+                Err(error) => assert!(error.to_string().contains(kernel.as_str()), "{error}"),
+            }
+        }
+    }
+}

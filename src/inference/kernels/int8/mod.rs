@@ -1,0 +1,315 @@
+//! Products of rows of 8-bit numbers with a matrix of 8-bit weights, added up in 32 bits.
+//!
+//! Rows are unsigned, each with its own scale and lowest value; weights are signed, with a scale for each column of the product.
+//! All instruction sets give the same sums, bit for bit.
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod matrix;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod plain;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+pub(crate) use matrix::Int8Matrix;
+pub(crate) use rows::Int8Rows;
+
+use super::half::HalfProducts;
+#[cfg(target_arch = "x86_64")]
+use super::tiles::{Registers, SIDE, Tiles};
+use super::vectorise::{MulAdd, fused_or_split};
+
+/// Numbers of a row that are multiplied and added at once, and lie together in [`Group`].
+const DEPTH: usize = 4;
+
+/// Columns of a panel.
+const PANEL: usize = 16;
+
+/// Panels of a block of columns.
+const PANELS: usize = 4;
+
+/// Columns of a block.
+const COLUMNS: usize = PANEL * PANELS;
+
+/// Most rows of a block.
+const ROWS: usize = 32;
+
+/// Groups that belong together: what lies behind the last number of a row or a column is zero up to a multiple of them.
+const STEP: usize = 16;
+
+/// Weights of [`PANEL`] columns, [`DEPTH`] rows of the matrix deep, column by column.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Group([i8; PANEL * DEPTH]);
+
+/// Sums of one block, row by row.
+#[derive(Clone)]
+#[repr(C, align(64))]
+struct Sums([[i32; COLUMNS]; ROWS]);
+
+/// A block of rows and one of columns to multiply.
+#[derive(Clone, Copy)]
+struct Block<'a> {
+    /// From the first row on, `stride` numbers each.
+    rows: &'a [u8],
+    stride: usize,
+    /// At most [`ROWS`].
+    count: usize,
+    /// [`PANELS`] panels, `stride / DEPTH` groups each.
+    panels: &'a [Group],
+}
+
+impl Block<'_> {
+    fn groups(&self) -> usize {
+        self.stride / DEPTH
+    }
+
+    /// Whether memory is as the fields say, and so many rows are there: what every kernel builds on.
+    fn is_sound(&self, rows: usize) -> bool {
+        self.count <= ROWS
+            && self.stride.is_multiple_of(STEP * DEPTH)
+            && self.rows.len() >= rows * self.stride
+            && self.panels.len() >= PANELS * self.groups()
+    }
+}
+
+/// Instructions that multiply 8-bit numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Int8Kernel {
+    /// Tiles (AMX).
+    #[cfg(target_arch = "x86_64")]
+    Amx(Tiles),
+    /// AVX-512 with VNNI.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Found),
+    /// AVX2 with VNNI.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni(avx2::FoundVnni),
+    /// AVX2.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Found),
+    /// NEON with the dot product.
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Found),
+    /// None in particular.
+    Plain,
+}
+
+impl Int8Kernel {
+    /// Those that this processor has, the fastest first.
+    pub fn available() -> Vec<Self> {
+        #[cfg(target_arch = "x86_64")]
+        let special = [
+            Tiles::of_bytes().map(Self::Amx),
+            avx512::Found::get().map(Self::Avx512),
+            avx2::FoundVnni::get().map(Self::AvxVnni),
+            avx2::Found::get().map(Self::Avx2),
+        ];
+        #[cfg(target_arch = "aarch64")]
+        let special = [neon::Found::get().map(Self::Neon)];
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let special: [Option<Self>; 0] = [];
+        special.into_iter().flatten().chain([Self::Plain]).collect()
+    }
+
+    /// The products of 16-bit numbers that go with it.
+    pub fn half(self) -> Option<HalfProducts> {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx(_) => HalfProducts::get(),
+            _ => None,
+        }
+    }
+
+    /// What configuration and reports call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx(_) => "amx-int8",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => "avx512-vnni",
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni(_) => "avx-vnni",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(_) => "neon-dotprod",
+            Self::Plain => "plain",
+        }
+    }
+
+    /// Rows that a block best has.
+    fn rows(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => avx512::ROWS * 4,
+            _ => ROWS,
+        }
+    }
+
+    /// Gets ready to multiply on this thread.
+    fn ready(self) -> Ready {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx(tiles) => Ready::Amx(Registers::lay_out(tiles)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(found) => Ready::Avx512(found),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni(found) => Ready::AvxVnni(found),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(found) => Ready::Avx2(found),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(found) => Ready::Neon(found),
+            Self::Plain => Ready::Plain,
+        }
+    }
+
+    /// `rows · matrix + bias` of a range of rows and of all columns of a range of blocks of columns (see [`Int8Matrix::blocks`]),
+    /// through `activation`, into rows of `output` that are `matrix.outputs()` long.
+    pub fn linear(
+        self,
+        rows: &Int8Rows,
+        range: Range<usize>,
+        matrix: &Int8Matrix,
+        activation: Activation,
+        output: &mut [f32],
+    ) {
+        debug_assert!(rows.inputs() == matrix.inputs(), "rows and matrix differ in their inner dimension");
+        let outputs = matrix.outputs();
+        let mut sums = Sums([[0; COLUMNS]; ROWS]);
+        let ready = self.ready();
+        for column in (0..outputs).step_by(COLUMNS) {
+            let columns = matrix.columns(column);
+            for first in range.clone().step_by(self.rows()) {
+                let count = self.rows().min(range.end - first);
+                let block =
+                    Block { rows: rows.from_row(first), stride: rows.stride(), count, panels: matrix.panels(column) };
+                ready.product(block, &mut sums);
+                let start = (first - range.start) * outputs;
+                let into = output.get_mut(start..start + count * outputs).unwrap_or_default();
+                let scales = rows.scales(first..first + count);
+                let place = Place { column, outputs, activation };
+                fused_or_split!(write(&sums, scales, columns, place, into));
+            }
+        }
+    }
+}
+
+/// A kernel on one thread.
+enum Ready {
+    #[cfg(target_arch = "x86_64")]
+    Amx(Registers),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Found),
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni(avx2::FoundVnni),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Found),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Found),
+    Plain,
+}
+
+impl Ready {
+    fn product(&self, block: Block<'_>, sums: &mut Sums) {
+        let rows = match self {
+            // Whole tiles are read.
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx(_) => block.count.next_multiple_of(SIDE),
+            _ => block.count,
+        };
+        assert!(block.is_sound(rows), "the rows or panels of a product are not where they should be");
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx(registers) => amx::product(registers, block, sums),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(found) => avx512::product(*found, block, sums),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni(found) => avx2::product_vnni(*found, block, sums),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(found) => avx2::product(*found, block, sums),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(found) => neon::product(*found, block, sums),
+            Self::Plain => plain::product(block, sums),
+        }
+    }
+}
+
+/// What a product goes through on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activation {
+    None,
+    /// GELU with erf, to 1e-5.
+    Gelu,
+}
+
+/// Where a block goes.
+#[derive(Clone, Copy)]
+struct Place {
+    column: usize,
+    outputs: usize,
+    activation: Activation,
+}
+
+/// Scale and lowest value of rows.
+#[derive(Clone, Copy)]
+struct RowScales<'a> {
+    scale: &'a [f32],
+    low: &'a [f32],
+}
+
+/// Of some columns: scale, scale times the sum of the weights, and bias.
+#[derive(Clone, Copy)]
+struct ColumnScales<'a> {
+    scale: &'a [f32],
+    total: &'a [f32],
+    bias: &'a [f32],
+}
+
+/// Turns sums into numbers.
+#[inline(always)]
+fn write<M: MulAdd>(sums: &Sums, rows: RowScales<'_>, columns: ColumnScales<'_>, place: Place, into: &mut [f32]) {
+    let ends = place.outputs.min(place.column + COLUMNS);
+    let (Some(scale), Some(total), Some(bias)) =
+        (columns.scale.first_chunk(), columns.total.first_chunk(), columns.bias.first_chunk())
+    else {
+        return;
+    };
+    let columns = (scale, total, bias);
+    for (((sums, into), scale), low) in
+        sums.0.iter().zip(into.chunks_exact_mut(place.outputs)).zip(rows.scale).zip(rows.low)
+    {
+        let into = into.get_mut(place.column..ends).unwrap_or_default();
+        if let Ok(into) = <&mut [f32; COLUMNS]>::try_from(&mut *into) {
+            write_row::<M>(sums, (*scale, *low), columns, place.activation, into);
+        } else {
+            let mut whole = [0.0; COLUMNS];
+            write_row::<M>(sums, (*scale, *low), columns, place.activation, &mut whole);
+            into.iter_mut().zip(whole).for_each(|(into, value)| *into = value);
+        }
+    }
+}
+
+#[inline(always)]
+fn write_row<M: MulAdd>(
+    sums: &[i32; COLUMNS],
+    (row_scale, low): (f32, f32),
+    (scale, total, bias): (&[f32; COLUMNS], &[f32; COLUMNS], &[f32; COLUMNS]),
+    activation: Activation,
+    into: &mut [f32; COLUMNS],
+) {
+    for ((into, sum), ((scale, total), bias)) in into.iter_mut().zip(sums).zip(scale.iter().zip(total).zip(bias)) {
+        *into = M::mul_add(*sum as f32, row_scale * scale, M::mul_add(low, *total, *bias));
+    }
+    if activation == Activation::Gelu {
+        into.iter_mut().for_each(|value| *value = super::vectorise::gelu::<M>(*value));
+    }
+}

@@ -1,0 +1,196 @@
+//! An encoder's layer in 8 bits: the same layer as the one in 32 bits, fused, as an operation of candle's.
+//!
+//! Weights are rounded once, each output by its own scale; every row of numbers that meets them is rounded on the way, by its own. What
+//! becomes of a token depends on its sequence alone: not on the others in the batch, and not on the number of threads.
+
+use std::cell::Cell;
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor, bail};
+
+use super::InferenceError;
+use super::kernels::{
+    Activation, AttentionRoom, HeadShape, Int8Kernel, Int8Matrix, Int8Rows, NormScale, add_and_normalise, attention,
+};
+use super::weights::{BertShape, Weights};
+
+/// Tokens that go from layer's end to layer's end together: their numbers stay in the second cache, beside the weights.
+const BLOCK: usize = 64;
+
+/// Tokens whose queries, keys and values are computed together, if their sequences are shorter.
+const GROUP: usize = 128;
+
+/// Scale and shift of a norm.
+pub(super) struct NormWeights {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    epsilon: f32,
+}
+
+impl NormWeights {
+    pub fn take(weights: &mut Weights, name: &str) -> Result<Self, InferenceError> {
+        let BertShape { hidden, layer_norm_epsilon, .. } = weights.shape;
+        let mut part = |kind: &str| -> Result<Vec<f32>, InferenceError> {
+            Ok(weights.take(&format!("{name}.{kind}"), &[hidden])?.to_vec1()?)
+        };
+        Ok(Self { weight: part("weight")?, bias: part("bias")?, epsilon: layer_norm_epsilon as f32 })
+    }
+
+    pub fn scale(&self) -> NormScale<'_> {
+        NormScale { weight: &self.weight, bias: &self.bias, epsilon: self.epsilon }
+    }
+}
+
+/// Takes out a matrix and its bias, or several that stand side by side.
+fn take_matrix(
+    weights: &mut Weights,
+    names: &[String],
+    inputs: usize,
+    outputs: usize,
+) -> Result<Int8Matrix, InferenceError> {
+    let (mut values, mut biases) = (Vec::new(), Vec::new());
+    for name in names {
+        let matrix = weights.take(&format!("{name}.weight"), &[outputs, inputs])?;
+        values.extend(matrix.flatten_all()?.to_vec1::<f32>()?);
+        biases.extend(weights.take(&format!("{name}.bias"), &[outputs])?.to_vec1::<f32>()?);
+    }
+    Ok(Int8Matrix::new(&values, inputs, &biases))
+}
+
+/// A layer ready to run.
+pub(super) struct QuantisedLayer {
+    kernel: Int8Kernel,
+    heads: HeadShape,
+    hidden: usize,
+    query_key_value: Int8Matrix,
+    attention_output: Int8Matrix,
+    attention_norm: NormWeights,
+    up: Int8Matrix,
+    down: Int8Matrix,
+    output_norm: NormWeights,
+}
+
+/// Memory of one thread.
+#[derive(Default)]
+struct Room {
+    rows: Int8Rows,
+    joined: Vec<f32>,
+    attention: AttentionRoom,
+    branch: Vec<f32>,
+    middle: Vec<f32>,
+    wide: Vec<f32>,
+}
+
+thread_local! {
+    static ROOM: Cell<Room> = Cell::default();
+}
+
+impl QuantisedLayer {
+    pub fn take(weights: &mut Weights, index: usize, kernel: Int8Kernel) -> Result<Self, InferenceError> {
+        let BertShape { hidden, heads, feed_forward, .. } = weights.shape;
+        let name = |part: &str| format!("blk.{index}.{part}");
+        let joined = [name("attn_q"), name("attn_k"), name("attn_v")];
+        Ok(Self {
+            kernel,
+            heads: HeadShape { count: heads, width: hidden / heads },
+            hidden,
+            query_key_value: take_matrix(weights, &joined, hidden, hidden)?,
+            attention_output: take_matrix(weights, &[name("attn_output")], hidden, hidden)?,
+            attention_norm: NormWeights::take(weights, &name("attn_output_norm"))?,
+            up: take_matrix(weights, &[name("ffn_up")], hidden, feed_forward)?,
+            down: take_matrix(weights, &[name("ffn_down")], feed_forward, hidden)?,
+            output_norm: NormWeights::take(weights, &name("layer_output_norm"))?,
+        })
+    }
+
+    /// States of sequences of these lengths, laid end to end, `[sum of lengths, hidden]`, to those after the layer.
+    pub fn forward(&self, states: &Tensor, lengths: &[usize]) -> candle_core::Result<Tensor> {
+        states.apply_op1_no_bwd(&OnSequences { layer: self, lengths })
+    }
+
+    /// The same from slice to slice.
+    fn run(&self, states: &[f32], lengths: &[usize], output: &mut [f32]) {
+        let mut room = ROOM.take();
+        let (mut states, mut output, mut lengths) = (states, output, lengths);
+        while !lengths.is_empty() {
+            let (count, tokens) = group(lengths);
+            let (of_group, states_behind) = states.split_at(tokens * self.hidden);
+            let (into, output_behind) = output.split_at_mut(tokens * self.hidden);
+            let (group, lengths_behind) = lengths.split_at(count);
+            self.run_group(of_group, group, &mut room, into);
+            (states, output, lengths) = (states_behind, output_behind, lengths_behind);
+        }
+        ROOM.set(room);
+    }
+
+    fn run_group(&self, states: &[f32], lengths: &[usize], room: &mut Room, output: &mut [f32]) {
+        let Self { kernel, hidden, .. } = *self;
+        let Room { rows, joined, attention: attention_room, branch, middle, wide } = room;
+        let linear = |rows: &Int8Rows, count: usize, matrix: &Int8Matrix, activation, output: &mut Vec<f32>| {
+            output.resize(count * matrix.outputs(), 0.0);
+            kernel.linear(rows, 0..count, matrix, activation, output);
+        };
+        let tokens = states.len() / hidden;
+        rows.round(states, hidden);
+        linear(rows, tokens, &self.query_key_value, Activation::None, joined);
+        let mut start = 0;
+        for length in lengths {
+            let end = start + length;
+            let joined = joined.get(start * 3 * hidden..end * 3 * hidden).unwrap_or_default();
+            let into = output.get_mut(start * hidden..end * hidden).unwrap_or_default();
+            attention(joined, self.heads, kernel.half(), attention_room, into);
+            start = end;
+        }
+        // What attention gave lies where the layer's states will be.
+        for (states, output) in states.chunks(BLOCK * hidden).zip(output.chunks_mut(BLOCK * hidden)) {
+            let count = states.len() / hidden;
+            rows.round(output, hidden);
+            linear(rows, count, &self.attention_output, Activation::None, branch);
+            middle.resize(states.len(), 0.0);
+            add_and_normalise(branch, states, self.attention_norm.scale(), middle);
+            rows.round(middle, hidden);
+            linear(rows, count, &self.up, Activation::Gelu, wide);
+            rows.round(wide, self.up.outputs());
+            linear(rows, count, &self.down, Activation::None, branch);
+            add_and_normalise(branch, middle, self.output_norm.scale(), output);
+        }
+    }
+}
+
+/// The first sequences, up to [`GROUP`] tokens: how many, and of how many tokens.
+fn group(lengths: &[usize]) -> (usize, usize) {
+    let (mut count, mut tokens) = (0, 0);
+    for length in lengths {
+        if count > 0 && tokens + length > GROUP {
+            break;
+        }
+        (count, tokens) = (count + 1, tokens + length);
+    }
+    (count, tokens)
+}
+
+/// A layer on a batch.
+struct OnSequences<'a> {
+    layer: &'a QuantisedLayer,
+    lengths: &'a [usize],
+}
+
+impl CustomOp1 for OnSequences<'_> {
+    fn name(&self) -> &'static str {
+        "quantised-encoder-layer"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let CpuStorage::F32(values) = storage else { bail!("the states of an encoder's layer must have 32 bits") };
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            bail!("the states of an encoder's layer must be contiguous")
+        };
+        let tokens: usize = self.lengths.iter().sum();
+        let states = values.get(start..end).unwrap_or_default();
+        if states.len() != tokens * self.layer.hidden {
+            bail!("{} states do not go with {tokens} tokens of {}", states.len(), self.layer.hidden);
+        }
+        let mut output = vec![0.0; states.len()];
+        self.layer.run(states, self.lengths, &mut output);
+        Ok((CpuStorage::F32(output), layout.shape().clone()))
+    }
+}

@@ -1,0 +1,410 @@
+//! The threads that compute, with a queue bounded in tokens in front of them.
+//!
+//! Enters: pieces of work with what they cost in tokens and the lane that they wait in. Leaves: their answers. Texts that wait
+//! together go through the encoder together, packed without padding. What people wait for goes first; what runs in bulk gives way
+//! between two layers of the model, and is promised a share of the time all the same. CPU work never runs on an async thread. Work
+//! whose caller left, or whose deadline passed, is dropped before it starts.
+
+mod lanes;
+#[cfg(test)]
+mod tests;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::{EncodePlan, Encoder, InferenceError, PassOutput};
+pub use lanes::Lane;
+use lanes::{Job, Lanes};
+
+/// Most tokens that go through the encoder together.
+const TURN_TOKENS: usize = 512;
+
+/// The same in bulk: a turn is as long as somebody may have to wait for its current layer.
+const LEAST_TURN_TOKENS: usize = 64;
+
+/// Why work was not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// The queue is full; the work was not taken.
+    #[error("the queue holds {queued} of at most {limit} tokens")]
+    Full {
+        /// Tokens in the queue.
+        queued: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The deadline passed before the work began.
+    #[error("the deadline passed before the work began")]
+    DeadlineExceeded,
+    /// The work panicked.
+    #[error("the computation panicked")]
+    Panicked,
+}
+
+/// How a [`ComputePool`] works.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PoolOptions {
+    /// Threads; 0: one a core.
+    pub threads: usize,
+    /// Most tokens that wait or are computed.
+    pub queue_tokens: usize,
+    /// Share of the time that bulk work is promised while others wait, 0 to 1.
+    pub bulk_share: f64,
+    /// How long a text waits for others to go with, if there are none.
+    pub batch_wait: Duration,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self { threads: 0, queue_tokens: 262_144, bulk_share: 0.1, batch_wait: Duration::ZERO }
+    }
+}
+
+/// What the first look at a text leaves to do.
+pub enum Begun<T> {
+    /// Nothing.
+    Done(T),
+    /// One pass through the encoder, and then `finish`.
+    Encode {
+        /// The plan.
+        plan: Arc<EncodePlan>,
+        /// Which of its passes.
+        pass: usize,
+        /// Turns what the pass gave into the answer.
+        finish: Box<dyn FnOnce(Result<PassOutput, InferenceError>) -> T + Send>,
+    },
+}
+
+/// A pass that waits to go through the encoder with others.
+struct Waiting {
+    plan: Arc<EncodePlan>,
+    pass: usize,
+    finish: Box<dyn FnOnce(Result<PassOutput, InferenceError>) + Send>,
+}
+
+/// What a job does.
+enum Work {
+    /// Something by itself.
+    Task(Box<dyn FnOnce() + Send>),
+    /// The first look at a text; what it leaves goes through the encoder with others.
+    Encode { encoder: Arc<Encoder>, begin: Box<dyn FnOnce() -> Option<Waiting> + Send> },
+}
+
+/// A fixed number of computing threads behind a bounded queue.
+pub struct ComputePool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    /// For work that takes the whole machine: training, and vectors at the start.
+    whole: OnceLock<rayon::ThreadPool>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    ready: Condvar,
+    tokens: Arc<AtomicUsize>,
+    options: PoolOptions,
+}
+
+struct Queue {
+    lanes: Lanes<Work>,
+    closing: bool,
+}
+
+/// Tokens taken from the queue's room, given back when dropped.
+struct Reservation {
+    queued: Arc<AtomicUsize>,
+    tokens: usize,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.queued.fetch_sub(self.tokens, Ordering::AcqRel);
+    }
+}
+
+/// The way back to a caller.
+struct Reply<T> {
+    sender: oneshot::Sender<Result<T, PoolError>>,
+    reservation: Reservation,
+}
+
+impl<T> Reply<T> {
+    /// Whether the work is still wanted; tells the caller if it is late.
+    fn is_wanted(self, deadline: Option<Instant>) -> Option<Self> {
+        if self.sender.is_closed() {
+            return None;
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            self.send(Err(PoolError::DeadlineExceeded));
+            return None;
+        }
+        Some(self)
+    }
+
+    fn send(self, answer: Result<T, PoolError>) {
+        // The room is free before the caller knows, so that a caller that waits for answers is never refused by its own work.
+        drop(self.reservation);
+        // A caller that left meanwhile wants no answer.
+        let _ = self.sender.send(answer);
+    }
+}
+
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, PoolError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| PoolError::Panicked)
+}
+
+impl ComputePool {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// What the system said when a thread could not be started.
+    pub fn start(options: PoolOptions) -> Result<Self, std::io::Error> {
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue { lanes: Lanes::new(options.bulk_share), closing: false }),
+            ready: Condvar::new(),
+            tokens: Arc::default(),
+            options: PoolOptions { threads, ..options },
+        });
+        let mut pool = Self { shared, threads: Vec::with_capacity(threads), whole: OnceLock::new() };
+        for index in 0..threads {
+            let shared = Arc::clone(&pool.shared);
+            let builder = std::thread::Builder::new().name(format!("compute-{index}"));
+            pool.threads.push(builder.spawn(move || shared.work())?);
+        }
+        Ok(pool)
+    }
+
+    /// Number of threads.
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Tokens waiting or being computed.
+    pub fn queued_tokens(&self) -> usize {
+        self.shared.tokens.load(Ordering::Acquire)
+    }
+
+    /// Runs `work`, which costs about `tokens` tokens, on the pool. An empty queue takes work of any size.
+    ///
+    /// Dropping the future before the work has begun drops the work.
+    ///
+    /// # Errors
+    /// [`PoolError`]; see its variants.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        tokens: usize,
+        deadline: Option<Instant>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PoolError> {
+        let (reply, receiver) = self.reply(tokens)?;
+        let task = move || {
+            if let Some(reply) = reply.is_wanted(deadline) {
+                let answer = guarded(work);
+                reply.send(answer);
+            }
+        };
+        self.push(lane, tokens, Work::Task(Box::new(task)));
+        receiver.await.unwrap_or(Err(PoolError::Panicked))
+    }
+
+    /// Runs `begin`, sends the pass that it leaves through the encoder together with those of others, and answers what comes of it.
+    ///
+    /// Dropping the future before the work has begun drops the work.
+    ///
+    /// # Errors
+    /// [`PoolError`]; see its variants.
+    pub async fn encode<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        tokens: usize,
+        deadline: Option<Instant>,
+        encoder: &Arc<Encoder>,
+        begin: impl FnOnce() -> Begun<T> + Send + 'static,
+    ) -> Result<T, PoolError> {
+        let (reply, receiver) = self.reply(tokens)?;
+        let begin = move || {
+            let reply = reply.is_wanted(deadline)?;
+            match guarded(begin) {
+                Ok(Begun::Encode { plan, pass, finish }) => {
+                    let finish = move |output| {
+                        let answer = guarded(|| finish(output));
+                        reply.send(answer);
+                    };
+                    Some(Waiting { plan, pass, finish: Box::new(finish) })
+                }
+                Ok(Begun::Done(answer)) => {
+                    reply.send(Ok(answer));
+                    None
+                }
+                Err(error) => {
+                    reply.send(Err(error));
+                    None
+                }
+            }
+        };
+        self.push(lane, tokens, Work::Encode { encoder: Arc::clone(encoder), begin: Box::new(begin) });
+        receiver.await.unwrap_or(Err(PoolError::Panicked))
+    }
+
+    /// Runs `work` with all threads at its hands and waits for it on this thread: for start-up and training, where nobody else is
+    /// served.
+    ///
+    /// # Errors
+    /// What the system said when a thread could not be started.
+    pub fn run_blocking<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match self.whole() {
+            Some(threads) => threads.install(work),
+            None => work(),
+        }
+    }
+
+    fn whole(&self) -> Option<&rayon::ThreadPool> {
+        if let Some(threads) = self.whole.get() {
+            return Some(threads);
+        }
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(self.threads());
+        let threads = builder.thread_name(|index| format!("whole-{index}")).build();
+        let threads =
+            threads.map_err(|error| tracing::warn!(%error, "threads can't be started; one does the work")).ok()?;
+        Some(self.whole.get_or_init(|| threads))
+    }
+
+    fn push(&self, lane: Lane, tokens: usize, work: Work) {
+        self.shared.lock().lanes.push(lane, Job { tokens, work });
+        self.shared.ready.notify_one();
+    }
+
+    fn reply<T>(&self, tokens: usize) -> Result<(Reply<T>, oneshot::Receiver<Result<T, PoolError>>), PoolError> {
+        let limit = self.shared.options.queue_tokens;
+        let queued = &self.shared.tokens;
+        let taken = queued.fetch_update(Ordering::AcqRel, Ordering::Acquire, |queued| {
+            (queued == 0 || queued.saturating_add(tokens) <= limit).then(|| queued.saturating_add(tokens))
+        });
+        taken.map_err(|queued| PoolError::Full { queued, limit })?;
+        let reservation = Reservation { queued: Arc::clone(queued), tokens };
+        let (sender, receiver) = oneshot::channel();
+        Ok((Reply { sender, reservation }, receiver))
+    }
+}
+
+impl Drop for ComputePool {
+    fn drop(&mut self) {
+        self.shared.lock().closing = true;
+        self.shared.ready.notify_all();
+        for thread in self.threads.drain(..) {
+            // The last handle may go on one of the threads themselves, at the end of a piece of work.
+            if thread.thread().id() != std::thread::current().id() {
+                // A thread that panicked has said so already.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a thread does until the pool closes; what waits then is dropped, and its callers are told.
+    fn work(&self) {
+        loop {
+            let (lane, jobs) = {
+                let mut queue = self.lock();
+                loop {
+                    if queue.closing {
+                        return;
+                    }
+                    if !queue.lanes.is_empty() {
+                        queue = self.gather(queue);
+                        let tokens = self.turn_tokens(&queue);
+                        if let Some(turn) = queue.lanes.take(tokens) {
+                            break turn;
+                        }
+                    }
+                    queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                }
+            };
+            self.turn(lane, jobs);
+        }
+    }
+
+    /// Waits, if so configured, for texts that may go with the first one.
+    fn gather<'a>(&self, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        let wait = self.options.batch_wait;
+        if wait.is_zero() {
+            return queue;
+        }
+        let is_short = |queue: &mut Queue| !queue.closing && queue.lanes.tokens() < LEAST_TURN_TOKENS;
+        self.ready.wait_timeout_while(queue, wait, is_short).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// A fair part of what waits, so that all threads have their share of it.
+    fn turn_tokens(&self, queue: &Queue) -> usize {
+        queue.lanes.tokens().div_ceil(self.options.threads.max(1)).clamp(LEAST_TURN_TOKENS, TURN_TOKENS)
+    }
+
+    fn turn(&self, lane: Lane, jobs: Vec<Job<Work>>) {
+        let mut waiting: Vec<(Arc<Encoder>, Waiting)> = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            match job.work {
+                // What panics has answered its caller.
+                Work::Task(task) => task(),
+                Work::Encode { encoder, begin } => waiting.extend(begin().map(|waiting| (encoder, waiting))),
+            }
+        }
+        // Encoders differ only while one takes the place of another.
+        while let Some((encoder, first)) = waiting.pop() {
+            let (same, others): (Vec<_>, Vec<_>) =
+                waiting.into_iter().partition(|(other, _)| Arc::ptr_eq(other, &encoder));
+            let together: Vec<Waiting> = same.into_iter().map(|(_, waiting)| waiting).chain([first]).collect();
+            self.encode(&encoder, lane, together);
+            waiting = others;
+        }
+    }
+
+    fn encode(&self, encoder: &Encoder, lane: Lane, waiting: Vec<Waiting>) {
+        let passes: Vec<(&EncodePlan, usize)> = waiting.iter().map(|waiting| (&*waiting.plan, waiting.pass)).collect();
+        let give_way = || {
+            if lane == Lane::Bulk {
+                self.serve_interactive();
+            }
+        };
+        match guarded(|| encoder.run_together(&passes, &give_way)) {
+            Ok(Ok(outputs)) => {
+                for (waiting, output) in waiting.into_iter().zip(outputs) {
+                    (waiting.finish)(Ok(output));
+                }
+            }
+            // One text must not take others down: each goes alone, and fails alone.
+            _ => {
+                for Waiting { plan, pass, finish } in waiting {
+                    let alone = guarded(|| encoder.run(&plan, pass));
+                    finish(alone.unwrap_or_else(|_| Err(InferenceError::Panicked)));
+                }
+            }
+        }
+    }
+
+    /// Does what people wait for, if there is anything.
+    fn serve_interactive(&self) {
+        let jobs = {
+            let mut queue = self.lock();
+            let tokens = self.turn_tokens(&queue);
+            queue.lanes.take_interactive(tokens)
+        };
+        if !jobs.is_empty() {
+            self.turn(Lane::Interactive, jobs);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The pool: bounds, lanes, deadlines, callers that leave, and panics.
+
+use std::sync::mpsc;
+
+use super::*;
+
+fn pool(threads: usize, queue_tokens: usize) -> ComputePool {
+    ComputePool::start(PoolOptions { threads, queue_tokens, ..PoolOptions::default() }).unwrap()
+}
+
+/// Keeps the only thread busy until it is let go.
+struct Blocked {
+    release: mpsc::Sender<()>,
+    running: tokio::task::JoinHandle<Result<bool, PoolError>>,
+}
+
+impl Blocked {
+    async fn block(pool: &Arc<ComputePool>, lane: Lane, tokens: usize) -> Self {
+        let (release, wait) = mpsc::channel::<()>();
+        let (began, begins) = mpsc::channel::<()>();
+        let busy = Arc::clone(pool);
+        let work = move || began.send(()).is_ok() && wait.recv().is_ok();
+        let running = tokio::spawn(async move { busy.run(lane, tokens, None, work).await });
+        while begins.try_recv().is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Self { release, running }
+    }
+
+    async fn release(self) {
+        self.release.send(()).unwrap();
+        assert_eq!(self.running.await.unwrap(), Ok(true));
+    }
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn work_runs_and_gives_its_room_back() {
+    let pool = pool(2, 10);
+    assert_eq!(pool.run(Lane::Interactive, 10, None, || 7).await, Ok(7));
+    assert_eq!(pool.run(Lane::Bulk, 10, None, || 8).await, Ok(8));
+    assert_eq!(pool.queued_tokens(), 0);
+    assert_eq!(pool.run_blocking(rayon::current_num_threads), 2);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_an_empty_one_takes_any_size() {
+    let pool = Arc::new(pool(1, 10));
+    let blocked = Blocked::block(&pool, Lane::Interactive, 50).await;
+    let refused = pool.run(Lane::Interactive, 1, None, || ()).await;
+    assert_eq!(refused, Err(PoolError::Full { queued: 50, limit: 10 }));
+    blocked.release().await;
+}
+
+#[tokio::test]
+async fn late_and_abandoned_work_is_not_begun() {
+    let pool = Arc::new(pool(1, 100));
+    let past = Instant::now().checked_sub(Duration::from_millis(1));
+    assert_eq!(pool.run(Lane::Interactive, 1, past, || ()).await, Err(PoolError::DeadlineExceeded));
+
+    let blocked = Blocked::block(&pool, Lane::Interactive, 1).await;
+    let (began, begins) = mpsc::channel::<()>();
+    let leaving = Arc::clone(&pool);
+    let work = move || began.send(());
+    let abandoned = tokio::spawn(async move { leaving.run(Lane::Interactive, 1, None, work).await });
+    until(|| pool.queued_tokens() == 2).await;
+    abandoned.abort();
+    assert!(abandoned.await.is_err());
+    blocked.release().await;
+    // A later call passes the abandoned one in the queue.
+    assert_eq!(pool.run(Lane::Interactive, 1, None, || 1).await, Ok(1));
+    assert!(begins.try_recv().is_err());
+    assert_eq!(pool.queued_tokens(), 0);
+}
+
+#[tokio::test]
+async fn a_panic_is_an_answer_and_the_pool_lives() {
+    let pool = pool(1, 10);
+    assert_eq!(pool.run(Lane::Interactive, 1, None, || panic!("broken")).await.map(|()| 0), Err(PoolError::Panicked));
+    assert_eq!(pool.run(Lane::Bulk, 1, None, || 3).await, Ok(3));
+}
+
+#[tokio::test]
+async fn what_people_wait_for_passes_bulk() {
+    let pool = Arc::new(pool(1, 10_000));
+    let blocked = Blocked::block(&pool, Lane::Bulk, 1).await;
+    let (done, order) = mpsc::channel();
+    let mut running = Vec::new();
+    for (lane, name) in [(Lane::Bulk, "bulk"), (Lane::Bulk, "more bulk"), (Lane::Interactive, "person")] {
+        let (pool, done, before) = (Arc::clone(&pool), done.clone(), pool.queued_tokens());
+        let waiting = Arc::clone(&pool);
+        running.push(tokio::spawn(async move { pool.run(lane, 100, None, move || done.send(name)).await }));
+        until(|| waiting.queued_tokens() > before).await;
+    }
+    blocked.release().await;
+    for running in running {
+        running.await.unwrap().unwrap().unwrap();
+    }
+    assert_eq!(order.try_iter().collect::<Vec<_>>(), ["person", "bulk", "more bulk"]);
+}
+
+#[tokio::test]
+async fn work_that_waits_when_the_pool_closes_is_answered() {
+    let pool = Arc::new(pool(1, 100));
+    let blocked = Blocked::block(&pool, Lane::Interactive, 1).await;
+    let waiting = Arc::clone(&pool);
+    let waiting = tokio::spawn(async move { waiting.run(Lane::Interactive, 1, None, || 1).await });
+    until(|| pool.queued_tokens() == 2).await;
+    pool.shared.lock().closing = true;
+    blocked.release().await;
+    // The thread has ended without it; dropping the last handle drops the queue, and the answer's sender with it.
+    pool.shared.lock().lanes = Lanes::new(0.1);
+    assert_eq!(waiting.await.unwrap(), Err(PoolError::Panicked));
+}
