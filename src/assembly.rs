@@ -91,7 +91,7 @@ pub trait Progress {
 /// An encoder with its name, and the place where vectors of examples are kept for it.
 pub struct LoadedEncoder {
     /// The encoder.
-    pub encoder: Encoder,
+    pub encoder: Arc<Encoder>,
     /// Its name and content.
     pub identity: EncoderIdentity,
     /// Vectors that come with the model, if there are any.
@@ -122,7 +122,7 @@ pub fn load_encoder(config: &Config) -> Result<LoadedEncoder, AssemblyError> {
         return Err(AssemblyError::NotAnEncoder { id: entry.id.clone(), task: entry.task.to_string() });
     }
     let model = models::verify(&models_dir, entry)?;
-    let encoder = Encoder::load(encoder_spec(&model, config.compute.kernel)?)?;
+    let encoder = Arc::new(Encoder::load(encoder_spec(&model, config.compute.kernel)?)?);
     let identity = EncoderIdentity { id: entry.id.clone(), sha256: model.weights_sha256.clone() };
     tracing::info!(
         model = identity.id,
@@ -262,6 +262,7 @@ pub fn tagger(config: &Config, progress: &mut dyn Progress) -> Result<TaggingEng
         max_topics: config.tagging.max_topics,
         max_text_chars: config.limits.max_text_chars,
         max_corrections: config.tagging.max_corrections,
+        cache_bytes: config.compute.cache_mb * 1_000_000,
         ..TaggingOptions::default()
     };
     Ok(TaggingEngine::new(loaded.encoder, loaded.identity, taxonomy, &vectors, &heads, pool, options)?)

@@ -220,6 +220,8 @@ settings! {
         bulk_share: f32 = 0.1, Number(0.0, 0.9);
         /// Microseconds that a text waits for others to go through the encoder with when nothing else waits. More texts a second for a slower answer; while the threads are busy texts gather by themselves.
         batch_wait_us: u64 = 0, Integer(0, 1_000_000);
+        /// Memory for the vectors of short texts that come again, in MB; 0 keeps none.
+        cache_mb: usize = 32, Integer(0, 100_000);
         /// How the encoder computes: "auto" is in 8 bits with the fastest instructions of the processor, "f32" in 32 bits; the others name instructions.
         kernel: Kernel = Kernel::Auto, OneOf(&["auto", "f32", "amx-int8", "avx512-vnni", "avx-vnni", "avx2", "neon-dotprod", "plain"]);
     }

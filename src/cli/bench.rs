@@ -1,23 +1,70 @@
 //! `otklik bench`: how fast this machine is.
 
 mod encoder;
+mod server;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use otklik::config::Config;
+use otklik::feedback::Body;
+use otklik::tables::{ColumnChoice, ColumnMap, Input, ReaderOptions, TableReader};
+use otklik::training::TrainingError;
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// Measure the encoder on texts of your own: texts and tokens a second, one text at a time, and how near to 32 bits it is
     Encoder(encoder::EncoderArgs),
+    /// Measure the service over gRPC: texts a second, and latency, also while batches are worked through
+    Server(server::ServerArgs),
 }
 
 /// Measures.
 pub fn run(command: BenchCommand, config: Config) -> anyhow::Result<ExitCode> {
     match command {
         BenchCommand::Encoder(args) => encoder::run(&args, config),
+        BenchCommand::Server(args) => server::run(&args, config),
+    }
+}
+
+/// Texts to measure with.
+#[derive(Debug, Args)]
+struct TextArgs {
+    /// Table of texts: JSON Lines, CSV, TSV or plain lines; - for standard input
+    #[arg(long, value_name = "FILE")]
+    texts: PathBuf,
+    /// Column of the text
+    #[arg(long, value_name = "NAME")]
+    text_column: Option<String>,
+    /// Most texts that are read
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+}
+
+impl TextArgs {
+    /// Texts of the table, as they stand.
+    fn read(&self) -> Result<Vec<String>, TrainingError> {
+        let input = if self.texts.as_os_str() == "-" { Input::Stdin } else { Input::File(self.texts.clone()) };
+        let columns = ColumnMap { text: ColumnChoice::from_flag(self.text_column.as_deref()), ..ColumnMap::default() };
+        let reader = TableReader::open(&input, &ReaderOptions { columns, ..ReaderOptions::default() })?;
+        let mut texts = Vec::new();
+        for row in reader {
+            if texts.len() as u64 >= self.limit {
+                break;
+            }
+            match row?.feedback.body {
+                Body::Text(text) => texts.push(text),
+                Body::Turns(turns) => {
+                    texts.push(turns.into_iter().map(|turn| turn.text).collect::<Vec<_>>().join("\n"));
+                }
+            }
+        }
+        if texts.is_empty() {
+            return Err(TrainingError::Rows(format!("{}: there are no texts", self.texts.display())));
+        }
+        Ok(texts)
     }
 }
 

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use otklik::inference::Kernel;
 use otklik::models::{
-    ModelEntry, ModelError, ModelState, PullOptions, PullProgress, Pulled, Registry, SourceKind, find_models_dir, pull,
-    state, verify,
+    ModelEntry, ModelError, ModelState, PullOptions, PullProgress, Pulled, Registry, SourceKind, Task, find_models_dir,
+    pull, state, verify,
 };
 use serde::Serialize;
 
@@ -242,6 +243,10 @@ fn show(configured: Option<&Path>, id: &str) -> anyhow::Result<ExitCode> {
     match &state {
         ModelState::Damaged { problem } => writeln!(text, "# state: damaged: {problem}")?,
         other => writeln!(text, "# state: {}", other.as_str())?,
+    }
+    if entry.task == Task::Encoder {
+        let kernels: Vec<&str> = Kernel::available().iter().map(|kernel| kernel.as_str()).collect();
+        writeln!(text, "# kernels of this machine, the fastest first: {}", kernels.join(", "))?;
     }
     if let Some(dir) = dir {
         writeln!(text, "# folder: {}", dir.join(id).display())?;

@@ -9,6 +9,7 @@ use candle_nn::ops::{layer_norm, softmax_last_dim};
 use super::InferenceError;
 use super::kernels::{Int8Kernel, add_and_normalise};
 use super::quantised::{NormWeights, QuantisedLayer};
+use super::team::Member;
 use super::weights::{BertShape, Table, Weights};
 
 struct Linear {
@@ -162,6 +163,12 @@ impl Bert {
         self.token_table.rows()
     }
 
+    /// Whether so many threads can share a batch.
+    pub fn can_be_shared(&self, members: usize) -> bool {
+        let shares = |layer: &Layer| matches!(layer, Layer::Quantised(layer) if layer.can_be_shared(members));
+        self.layers.iter().all(shares)
+    }
+
     /// Number of layers.
     pub fn layers(&self) -> usize {
         self.layers.len()
@@ -169,8 +176,14 @@ impl Bert {
 
     /// States of the last layer for sequences laid end to end: `[sum of lengths, hidden]`, row-major. `below` adds the states
     /// after so many layers, rising, in front of them: `[sum of lengths, (below + 1) * hidden]`.
-    /// `between` is called before each layer: a place for others to go between.
-    pub fn forward(&self, sequences: &[&[u32]], below: &[usize], between: &dyn Fn()) -> candle_core::Result<Vec<f32>> {
+    /// `between` is called before each layer: a place for others to go between. All members of a team do the same.
+    pub fn forward(
+        &self,
+        sequences: &[&[u32]],
+        below: &[usize],
+        member: &Member<'_>,
+        between: &dyn Fn(),
+    ) -> candle_core::Result<Vec<f32>> {
         let ids: Vec<u32> = sequences.iter().flat_map(|sequence| sequence.iter().copied()).collect();
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
         let mut states = self.embed(&ids, &lengths)?;
@@ -182,7 +195,7 @@ impl Bert {
             between();
             states = match layer {
                 Layer::Full(layer) => layer.forward(&states, &lengths, self.shape.heads)?,
-                Layer::Quantised(layer) => layer.forward(&states, &lengths)?,
+                Layer::Quantised(layer) => layer.forward(&states, &lengths, member)?,
             };
         }
         if kept.is_empty() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::bert::Bert;
+use super::team::Member;
 use super::tokens::{TextTokens, Tokenised, Window};
 use super::weights::Weights;
 use super::{InferenceError, Kernel, Pooling};
@@ -212,6 +213,21 @@ impl Encoder {
         passes: &[(&EncodePlan, usize)],
         between: &dyn Fn(),
     ) -> Result<Vec<PassOutput>, InferenceError> {
+        self.run_as(passes, &Member::alone(), between)
+    }
+
+    /// Whether so many threads can share a batch.
+    pub(super) fn can_be_shared(&self, members: usize) -> bool {
+        self.bert.can_be_shared(members)
+    }
+
+    /// The same as a member of a team, whose other members do it too.
+    pub(super) fn run_as(
+        &self,
+        passes: &[(&EncodePlan, usize)],
+        member: &Member<'_>,
+        between: &dyn Fn(),
+    ) -> Result<Vec<PassOutput>, InferenceError> {
         let depth = match passes.iter().any(|(plan, _)| plan.depth == Depth::Deep) {
             true => Depth::Deep,
             false => Depth::Top,
@@ -222,7 +238,7 @@ impl Encoder {
             .map(|(_, window)| window.ids.as_slice())
             .collect();
         let below = self.layers_below(depth);
-        let states = self.bert.forward(&sequences, &below, between)?;
+        let states = self.bert.forward(&sequences, &below, member, between)?;
         let (hidden, width) = (self.dimension(), self.dimension() * (below.len() + 1));
         let mut rows = states.chunks_exact(width);
         let outputs = passes.iter().map(|(plan, pass)| {

@@ -4,17 +4,21 @@
 //! Never here: taxonomy, storage, network.
 
 mod bert;
+mod cache;
 mod encoder;
 mod kernel;
 mod kernels;
+pub mod measure;
 mod quantised;
 mod scheduler;
+mod team;
 mod tokens;
 mod weights;
 
 #[cfg(test)]
 mod tests;
 
+pub use cache::{CacheCounts, EncodingCache};
 pub use encoder::{Depth, EncodeInput, EncodePlan, Encoder, EncoderSpec, Encoding, PassOutput, Role};
 pub use kernel::{Kernel, KernelMissing};
 pub(crate) use kernels::{HalfProducts, Operand, Room, vectorise};

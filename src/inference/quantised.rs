@@ -9,12 +9,14 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor, bail};
 
 use super::InferenceError;
 use super::kernels::{
-    Activation, AttentionRoom, HeadShape, Int8Kernel, Int8Matrix, Int8Rows, NormScale, add_and_normalise, attention,
+    Activation, AttentionRoom, HeadShape, Int8Kernel, Int8Matrix, Int8Rows, Linear, NormScale, add_and_normalise,
+    attention,
 };
+use super::team::{Broken, Member};
 use super::weights::{BertShape, Weights};
 
 /// Tokens that go from layer's end to layer's end together: their numbers stay in the second cache, beside the weights.
-const BLOCK: usize = 64;
+const BLOCK: usize = 32;
 
 /// Tokens whose queries, keys and values are computed together, if their sequences are shorter.
 const GROUP: usize = 128;
@@ -73,8 +75,10 @@ pub(super) struct QuantisedLayer {
 #[derive(Default)]
 struct Room {
     rows: Int8Rows,
+    parts: Vec<f32>,
     joined: Vec<f32>,
     attention: AttentionRoom,
+    attended: Vec<f32>,
     branch: Vec<f32>,
     middle: Vec<f32>,
     wide: Vec<f32>,
@@ -103,12 +107,19 @@ impl QuantisedLayer {
     }
 
     /// States of sequences of these lengths, laid end to end, `[sum of lengths, hidden]`, to those after the layer.
-    pub fn forward(&self, states: &Tensor, lengths: &[usize]) -> candle_core::Result<Tensor> {
-        states.apply_op1_no_bwd(&OnSequences { layer: self, lengths })
+    pub fn forward(&self, states: &Tensor, lengths: &[usize], member: &Member<'_>) -> candle_core::Result<Tensor> {
+        states.apply_op1_no_bwd(&OnSequences { layer: self, lengths, member })
+    }
+
+    /// Whether so many members of a team can share the layer.
+    pub fn can_be_shared(&self, members: usize) -> bool {
+        let each = |count: usize| count.is_multiple_of(members);
+        let whole_blocks = |columns: usize| (columns / members).is_multiple_of(Int8Matrix::BLOCK);
+        each(self.heads.count) && whole_blocks(self.hidden) && whole_blocks(self.up.outputs())
     }
 
     /// The same from slice to slice.
-    fn run(&self, states: &[f32], lengths: &[usize], output: &mut [f32]) {
+    fn run(&self, states: &[f32], lengths: &[usize], member: &Member<'_>, output: &mut [f32]) -> Result<(), Broken> {
         let mut room = ROOM.take();
         let (mut states, mut output, mut lengths) = (states, output, lengths);
         while !lengths.is_empty() {
@@ -116,43 +127,68 @@ impl QuantisedLayer {
             let (of_group, states_behind) = states.split_at(tokens * self.hidden);
             let (into, output_behind) = output.split_at_mut(tokens * self.hidden);
             let (group, lengths_behind) = lengths.split_at(count);
-            self.run_group(of_group, group, &mut room, into);
+            self.run_group(of_group, group, member, &mut room, into)?;
             (states, output, lengths) = (states_behind, output_behind, lengths_behind);
         }
         ROOM.set(room);
+        Ok(())
     }
 
-    fn run_group(&self, states: &[f32], lengths: &[usize], room: &mut Room, output: &mut [f32]) {
+    fn run_group(
+        &self,
+        states: &[f32],
+        lengths: &[usize],
+        member: &Member<'_>,
+        room: &mut Room,
+        output: &mut [f32],
+    ) -> Result<(), Broken> {
         let Self { kernel, hidden, .. } = *self;
-        let Room { rows, joined, attention: attention_room, branch, middle, wide } = room;
-        let linear = |rows: &Int8Rows, count: usize, matrix: &Int8Matrix, activation, output: &mut Vec<f32>| {
-            output.resize(count * matrix.outputs(), 0.0);
-            kernel.linear(rows, 0..count, matrix, activation, output);
-        };
+        let Room { rows, parts, joined, attention: attention_room, attended, branch, middle, wide } = room;
         let tokens = states.len() / hidden;
+        // This member's heads: their queries, keys and values, side by side.
         rows.round(states, hidden);
-        linear(rows, tokens, &self.query_key_value, Activation::None, joined);
+        let heads = HeadShape { count: self.heads.count / member.count(), width: self.heads.width };
+        let columns = member.part(hidden);
+        let own = columns.len();
+        parts.resize(tokens * own, 0.0);
+        joined.resize(tokens * 3 * own, 0.0);
+        for index in 0..3 {
+            let columns = index * hidden + columns.start..index * hidden + columns.end;
+            let into = joined.get_mut(index * own..).unwrap_or_default();
+            let matrix = &self.query_key_value;
+            let linear = Linear { rows, range: 0..tokens, matrix, columns, activation: Activation::None };
+            kernel.linear(linear, into, 3 * own);
+        }
         let mut start = 0;
         for length in lengths {
             let end = start + length;
-            let joined = joined.get(start * 3 * hidden..end * 3 * hidden).unwrap_or_default();
-            let into = output.get_mut(start * hidden..end * hidden).unwrap_or_default();
-            attention(joined, self.heads, kernel.half(), attention_room, into);
+            let joined = joined.get(start * 3 * own..end * 3 * own).unwrap_or_default();
+            let into = parts.get_mut(start * own..end * own).unwrap_or_default();
+            attention(joined, heads, kernel.half(), attention_room, into);
             start = end;
         }
-        // What attention gave lies where the layer's states will be.
-        for (states, output) in states.chunks(BLOCK * hidden).zip(output.chunks_mut(BLOCK * hidden)) {
+        member.exchange(parts, tokens, attended)?;
+        let blocks = states.chunks(BLOCK * hidden).zip(attended.chunks(BLOCK * hidden));
+        for ((states, attended), output) in blocks.zip(output.chunks_mut(BLOCK * hidden)) {
             let count = states.len() / hidden;
-            rows.round(output, hidden);
-            linear(rows, count, &self.attention_output, Activation::None, branch);
+            let mut linear = |rows: &Int8Rows, matrix: &Int8Matrix, activation, output: &mut Vec<f32>| {
+                let columns = member.part(matrix.outputs());
+                let width = columns.len();
+                parts.resize(count * width, 0.0);
+                kernel.linear(Linear { rows, range: 0..count, matrix, columns, activation }, parts, width);
+                member.exchange(parts, count, output)
+            };
+            rows.round(attended, hidden);
+            linear(rows, &self.attention_output, Activation::None, branch)?;
             middle.resize(states.len(), 0.0);
             add_and_normalise(branch, states, self.attention_norm.scale(), middle);
             rows.round(middle, hidden);
-            linear(rows, count, &self.up, Activation::Gelu, wide);
+            linear(rows, &self.up, Activation::Gelu, wide)?;
             rows.round(wide, self.up.outputs());
-            linear(rows, count, &self.down, Activation::None, branch);
+            linear(rows, &self.down, Activation::None, branch)?;
             add_and_normalise(branch, middle, self.output_norm.scale(), output);
         }
+        Ok(())
     }
 }
 
@@ -172,6 +208,7 @@ fn group(lengths: &[usize]) -> (usize, usize) {
 struct OnSequences<'a> {
     layer: &'a QuantisedLayer,
     lengths: &'a [usize],
+    member: &'a Member<'a>,
 }
 
 impl CustomOp1 for OnSequences<'_> {
@@ -190,7 +227,9 @@ impl CustomOp1 for OnSequences<'_> {
             bail!("{} states do not go with {tokens} tokens of {}", states.len(), self.layer.hidden);
         }
         let mut output = vec![0.0; states.len()];
-        self.layer.run(states, self.lengths, &mut output);
+        if self.layer.run(states, self.lengths, self.member, &mut output).is_err() {
+            bail!("another thread that shared the batch failed");
+        }
         Ok((CpuStorage::F32(output), layout.shape().clone()))
     }
 }

@@ -6,6 +6,7 @@
 //! whose caller left, or whose deadline passed, is dropped before it starts.
 
 mod lanes;
+mod offer;
 #[cfg(test)]
 mod tests;
 
@@ -20,12 +21,16 @@ use tokio::sync::oneshot;
 use super::{EncodePlan, Encoder, InferenceError, PassOutput};
 pub use lanes::Lane;
 use lanes::{Job, Lanes};
+use offer::{MEMBERS, Offer};
 
 /// Most tokens that go through the encoder together.
 const TURN_TOKENS: usize = 512;
 
-/// The same in bulk: a turn is as long as somebody may have to wait for its current layer.
+/// What a thread takes of the queue at least, if there is so much: fewer tokens go through the encoder hardly any faster.
 const LEAST_TURN_TOKENS: usize = 64;
+
+/// Tokens of a batch that is shared with a thread that has nothing to do; larger ones have fewer to wait for.
+const SHARED_TOKENS: usize = 128;
 
 /// Why work was not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -112,7 +117,18 @@ struct Shared {
 
 struct Queue {
     lanes: Lanes<Work>,
+    /// Batches that a thread with nothing to do may take part in.
+    offers: Vec<Arc<Offer>>,
+    /// Threads with nothing to do.
+    idle: usize,
     closing: bool,
+}
+
+/// What a thread does next.
+enum Next {
+    Turn(Lane, Vec<Job<Work>>),
+    Offer(Arc<Offer>),
+    Closed,
 }
 
 /// Tokens taken from the queue's room, given back when dropped.
@@ -169,7 +185,12 @@ impl ComputePool {
             threads => threads,
         };
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue { lanes: Lanes::new(options.bulk_share), closing: false }),
+            queue: Mutex::new(Queue {
+                lanes: Lanes::new(options.bulk_share),
+                offers: Vec::new(),
+                idle: 0,
+                closing: false,
+            }),
             ready: Condvar::new(),
             tokens: Arc::default(),
             options: PoolOptions { threads, ..options },
@@ -319,24 +340,63 @@ impl Shared {
     /// What a thread does until the pool closes; what waits then is dropped, and its callers are told.
     fn work(&self) {
         loop {
-            let (lane, jobs) = {
-                let mut queue = self.lock();
-                loop {
-                    if queue.closing {
-                        return;
-                    }
-                    if !queue.lanes.is_empty() {
-                        queue = self.gather(queue);
-                        let tokens = self.turn_tokens(&queue);
-                        if let Some(turn) = queue.lanes.take(tokens) {
-                            break turn;
-                        }
-                    }
-                    queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                }
-            };
-            self.turn(lane, jobs);
+            match self.next() {
+                Next::Turn(lane, jobs) => self.turn(lane, jobs),
+                // What panics fails for the one that leads as well, which tells.
+                Next::Offer(offer) => drop(guarded(|| offer.help())),
+                Next::Closed => return,
+            }
         }
+    }
+
+    /// Waits for something to do.
+    fn next(&self) -> Next {
+        let mut queue = self.lock();
+        loop {
+            if queue.closing {
+                return Next::Closed;
+            }
+            if !queue.lanes.is_empty() {
+                queue = self.gather(queue);
+                let tokens = self.turn_tokens(&queue);
+                if let Some((lane, jobs)) = queue.lanes.take(tokens) {
+                    return Next::Turn(lane, jobs);
+                }
+            }
+            if let Some(offer) = queue.offers.pop() {
+                return Next::Offer(offer);
+            }
+            queue.idle += 1;
+            queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
+        }
+    }
+
+    /// Offers a batch to a thread that has nothing to do, if there is one and the batch is small.
+    fn offer(&self, jobs: &[Job<Work>]) -> Option<Arc<Offer>> {
+        let tokens: usize = jobs.iter().map(|job| job.tokens).sum();
+        let can_be_shared = |job: &Job<Work>| match &job.work {
+            Work::Encode { encoder, .. } => encoder.can_be_shared(MEMBERS),
+            Work::Task(_) => false,
+        };
+        if tokens > SHARED_TOKENS || !jobs.iter().all(can_be_shared) {
+            return None;
+        }
+        let mut queue = self.lock();
+        if queue.idle == 0 || !queue.lanes.is_empty() {
+            return None;
+        }
+        let offer = Arc::new(Offer::new());
+        queue.offers.push(Arc::clone(&offer));
+        drop(queue);
+        self.ready.notify_one();
+        Some(offer)
+    }
+
+    /// Takes an offer back.
+    fn withdraw(&self, offer: &Arc<Offer>) {
+        offer.dismiss();
+        self.lock().offers.retain(|other| !Arc::ptr_eq(other, offer));
     }
 
     /// Waits, if so configured, for texts that may go with the first one.
@@ -355,6 +415,8 @@ impl Shared {
     }
 
     fn turn(&self, lane: Lane, jobs: Vec<Job<Work>>) {
+        // A thread that has nothing to do comes while the texts are split into tokens.
+        let offer = if lane == Lane::Interactive { self.offer(&jobs) } else { None };
         let mut waiting: Vec<(Arc<Encoder>, Waiting)> = Vec::with_capacity(jobs.len());
         for job in jobs {
             match job.work {
@@ -363,24 +425,39 @@ impl Shared {
                 Work::Encode { encoder, begin } => waiting.extend(begin().map(|waiting| (encoder, waiting))),
             }
         }
+        if let Some(offer) = &offer
+            && waiting.is_empty()
+        {
+            self.withdraw(offer);
+        }
         // Encoders differ only while one takes the place of another.
         while let Some((encoder, first)) = waiting.pop() {
             let (same, others): (Vec<_>, Vec<_>) =
                 waiting.into_iter().partition(|(other, _)| Arc::ptr_eq(other, &encoder));
             let together: Vec<Waiting> = same.into_iter().map(|(_, waiting)| waiting).chain([first]).collect();
-            self.encode(&encoder, lane, together);
+            self.encode(&encoder, lane, offer.as_ref(), together);
             waiting = others;
         }
     }
 
-    fn encode(&self, encoder: &Encoder, lane: Lane, waiting: Vec<Waiting>) {
+    fn encode(&self, encoder: &Arc<Encoder>, lane: Lane, offer: Option<&Arc<Offer>>, waiting: Vec<Waiting>) {
         let passes: Vec<(&EncodePlan, usize)> = waiting.iter().map(|waiting| (&*waiting.plan, waiting.pass)).collect();
         let give_way = || {
             if lane == Lane::Bulk {
                 self.serve_interactive();
             }
         };
-        match guarded(|| encoder.run_together(&passes, &give_way)) {
+        let shared = offer.and_then(|offer| {
+            let passes = waiting.iter().map(|waiting| (Arc::clone(&waiting.plan), waiting.pass)).collect();
+            let shared = guarded(|| offer.lead(encoder, &passes, &give_way));
+            self.withdraw(offer);
+            shared.ok().flatten()?.ok()
+        });
+        let outputs = match shared {
+            Some(outputs) => Ok(Ok(outputs)),
+            None => guarded(|| encoder.run_together(&passes, &give_way)),
+        };
+        match outputs {
             Ok(Ok(outputs)) => {
                 for (waiting, output) in waiting.into_iter().zip(outputs) {
                     (waiting.finish)(Ok(output));

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 
+use super::team::Member;
 use super::weights::Weights;
 use super::{Depth, EncodeInput, Encoder, EncoderSpec, Encoding, Kernel, Pooling, Role};
 use crate::feedback::CharSpan;
@@ -275,7 +276,7 @@ fn cls_pooling_takes_the_first_state() {
     let cls = encoder.encode(&[EncodeInput::new(text, Role::Query)]).unwrap().remove(0);
     let mean = ENCODER.encode(&[EncodeInput::new(text, Role::Query)]).unwrap().remove(0);
     let ids = encoder.token_ids(text, Role::Query).unwrap();
-    let states = encoder.bert.forward(&[&ids], &[], &|| {}).unwrap();
+    let states = encoder.bert.forward(&[&ids], &[], &Member::alone(), &|| {}).unwrap();
     assert!(cosine(&cls.vector, &states[..encoder.dimension()]) > 0.999_99);
     assert!(cosine(&cls.vector, &mean.vector) < 0.999);
 }

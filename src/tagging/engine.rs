@@ -19,7 +19,8 @@ use super::votes::{Votes, thoughts};
 use super::{Lane, Tagged, Tagger, TaggingError, Urgency};
 use crate::feedback::{Body, CharSpan, Feedback, FeedbackKind, Speaker};
 use crate::inference::{
-    Begun, ComputePool, EncodeInput, EncodePlan, Encoder, InferenceError, PassOutput, PoolError, Role,
+    Begun, CacheCounts, ComputePool, EncodeInput, EncodePlan, Encoder, Encoding, EncodingCache, InferenceError,
+    PassOutput, PoolError, Role,
 };
 use crate::tags::{
     Language, Provenance, Review, ReviewReason, Sentiment, SentimentTrend, SignalTag, Tags, TeamId, TopicId, TopicTag,
@@ -49,11 +50,20 @@ pub struct TaggingOptions {
     pub max_text_chars: usize,
     /// Corrections that are remembered, at most; the newest are kept.
     pub max_corrections: usize,
+    /// Memory for vectors of short texts that come again; 0 keeps none.
+    pub cache_bytes: usize,
 }
 
 impl Default for TaggingOptions {
     fn default() -> Self {
-        Self { topic_threshold: 0.4, max_topics: 5, max_windows: 64, max_text_chars: 100_000, max_corrections: 50_000 }
+        Self {
+            topic_threshold: 0.4,
+            max_topics: 5,
+            max_windows: 64,
+            max_text_chars: 100_000,
+            max_corrections: 50_000,
+            cache_bytes: 0,
+        }
     }
 }
 
@@ -95,6 +105,7 @@ pub struct TaggingEngine {
 /// What every piece of feedback walks through.
 struct Walk {
     encoder: Arc<Encoder>,
+    cache: EncodingCache,
     judge: Judge,
     options: TaggingOptions,
     /// Without the version of the corrections.
@@ -133,7 +144,7 @@ impl TaggingEngine {
     /// # Errors
     /// [`EngineError::Judge`] if the vectors are not complete or the taxonomy has too few topics.
     pub fn new(
-        encoder: Encoder,
+        encoder: Arc<Encoder>,
         identity: EncoderIdentity,
         taxonomy: Arc<Taxonomy>,
         vectors: &ExampleVectors,
@@ -153,6 +164,7 @@ impl TaggingEngine {
             sentiment_log_loss = sentiment.log_loss,
             "models made from examples, judged on those held out"
         );
+        let cache = EncodingCache::new(options.cache_bytes);
         let provenance = Provenance {
             otklik_version: env!("CARGO_PKG_VERSION").to_owned(),
             taxonomy_version: judge.taxonomy.version().clone(),
@@ -162,7 +174,7 @@ impl TaggingEngine {
             heads: judge.heads().to_vec(),
             corrections_version: String::new(),
         };
-        Ok(Self { pool, walk: Arc::new(Walk { encoder: Arc::new(encoder), judge, options, provenance, corrections }) })
+        Ok(Self { pool, walk: Arc::new(Walk { encoder, cache, judge, options, provenance, corrections }) })
     }
 
     /// The taxonomy that tags are made under.
@@ -196,6 +208,11 @@ impl TaggingEngine {
                 places: places.iter().map(at).collect(),
             })
         })
+    }
+
+    /// How often a text's vectors were known from before.
+    pub fn cache_counts(&self) -> CacheCounts {
+        self.walk.cache.counts()
     }
 
     /// Length of the vectors that come with tags.
@@ -303,6 +320,9 @@ enum Outcome {
 struct Work {
     feedback: Feedback,
     document: Document,
+    /// For each voice, what the model said of it before, if it did.
+    known: Vec<Option<Arc<Encoding>>>,
+    /// Of the others.
     plan: Arc<EncodePlan>,
 }
 
@@ -338,11 +358,15 @@ impl Walk {
     /// Makes the text ready; if it needs one pass through the model, what comes of that is its tags.
     fn begin(self: Arc<Self>, feedback: Feedback) -> Begun<Result<Outcome, TaggingError>> {
         let document = Document::new(&feedback);
-        let plan = match self.encoder.plan(&self.inputs(&document), self.judge.depth()) {
+        let inputs = self.inputs(&document);
+        let known: Vec<_> = inputs.iter().map(|input| self.cache.get(input, self.judge.depth())).collect();
+        let unknown: Vec<EncodeInput<'_>> =
+            inputs.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(input, _)| *input).collect();
+        let plan = match self.encoder.plan(&unknown, self.judge.depth()) {
             Ok(plan) => Arc::new(plan),
             Err(error) => return Begun::Done(Err(failure(error))),
         };
-        let work = Work { feedback, document, plan: Arc::clone(&plan) };
+        let work = Work { feedback, document, known, plan: Arc::clone(&plan) };
         let tagged = |walk: &Self, work: &Work, states| Outcome::Tagged(Box::new(walk.finish(work, states)));
         match plan.passes() {
             0 => Begun::Done(Ok(tagged(&self, &work, Vec::new()))),
@@ -366,10 +390,25 @@ impl Walk {
         document.voices.iter().map(input).collect()
     }
 
+    /// What the model says of each voice, now or before.
+    fn encodings(&self, work: &Work, passes: Vec<PassOutput>) -> Vec<Encoding> {
+        let mut new = self.encoder.finish(&work.plan, passes).into_iter();
+        let inputs = self.inputs(&work.document);
+        let of_voice = |(input, known): (&EncodeInput<'_>, &Option<Arc<Encoding>>)| match known {
+            Some(known) => Some(Encoding::clone(known)),
+            None => {
+                let encoding = new.next()?;
+                self.cache.insert(input, self.judge.depth(), &encoding);
+                Some(encoding)
+            }
+        };
+        inputs.iter().zip(&work.known).filter_map(of_voice).collect()
+    }
+
     /// Tags from what all passes gave.
     fn finish(&self, work: &Work, passes: Vec<PassOutput>) -> Tagged {
-        let Work { feedback, document, plan } = work;
-        let mut encodings = self.encoder.finish(plan, passes);
+        let Work { feedback, document, .. } = work;
+        let mut encodings = self.encodings(work, passes);
         let reading = Reading::new(&self.judge, document, &encodings);
         let hits = rule_hits(&self.judge, document);
 

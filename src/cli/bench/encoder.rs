@@ -1,19 +1,18 @@
 //! `otklik bench encoder`: rate and latency of the encoder, and how near its vectors are to those in 32 bits.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
 use otklik::assembly::{self, LoadedEncoder};
 use otklik::config::Config;
-use otklik::feedback::Body;
-use otklik::inference::{ComputePool, EncodeInput, Kernel, Role};
-use otklik::tables::{ColumnChoice, ColumnMap, Input, ReaderOptions, TableReader};
-use otklik::training::TrainingError;
+use otklik::inference::{
+    Begun, ComputePool, Depth, EncodeInput, Encoder, Encoding, InferenceError, Kernel, Lane, PassOutput, Role,
+};
 use serde::Serialize;
 
-use super::{quantile, resident_mb};
+use super::{TextArgs, quantile, resident_mb};
 use crate::cli::learning::bar;
 
 /// Runs over all texts, of which the fastest counts.
@@ -35,15 +34,8 @@ Examples:
   otklik bench encoder --texts reviews.jsonl
   otklik bench encoder --texts reviews.jsonl --limit 2000 --threads 1 --kernel avx2 --json")]
 pub struct EncoderArgs {
-    /// Table of texts: JSON Lines, CSV, TSV or plain lines; - for standard input
-    #[arg(long, value_name = "FILE")]
-    texts: PathBuf,
-    /// Column of the text
-    #[arg(long, value_name = "NAME")]
-    text_column: Option<String>,
-    /// Most texts that are read
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..))]
-    limit: u64,
+    #[command(flatten)]
+    texts: TextArgs,
     /// Threads: short for --set compute.threads=N
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -82,7 +74,7 @@ struct Measured {
 pub fn run(args: &EncoderArgs, mut config: Config) -> anyhow::Result<ExitCode> {
     config.compute.threads = args.threads.unwrap_or(config.compute.threads);
     config.compute.kernel = args.kernel.unwrap_or(config.compute.kernel);
-    let texts = read_texts(args)?;
+    let texts = args.texts.read()?;
     let began = Instant::now();
     let loaded = assembly::load_encoder(&config)?;
     let load_ms = began.elapsed().as_secs_f64() * 1e3;
@@ -128,27 +120,6 @@ fn print(measured: &Measured) {
     }
 }
 
-/// Texts of the table, as they stand.
-fn read_texts(args: &EncoderArgs) -> Result<Vec<String>, TrainingError> {
-    let input = if args.texts.as_os_str() == "-" { Input::Stdin } else { Input::File(args.texts.clone()) };
-    let columns = ColumnMap { text: ColumnChoice::from_flag(args.text_column.as_deref()), ..ColumnMap::default() };
-    let reader = TableReader::open(&input, &ReaderOptions { columns, ..ReaderOptions::default() })?;
-    let mut texts = Vec::new();
-    for row in reader {
-        if texts.len() as u64 >= args.limit {
-            break;
-        }
-        match row?.feedback.body {
-            Body::Text(text) => texts.push(text),
-            Body::Turns(turns) => texts.push(turns.into_iter().map(|turn| turn.text).collect::<Vec<_>>().join("\n")),
-        }
-    }
-    if texts.is_empty() {
-        return Err(TrainingError::Rows(format!("{}: there are no texts", args.texts.display())));
-    }
-    Ok(texts)
-}
-
 fn inputs(texts: &[String]) -> Vec<EncodeInput<'_>> {
     texts.iter().map(|text| EncodeInput::new(text, Role::Query)).collect()
 }
@@ -173,9 +144,10 @@ fn measure(
         progress.inc(1);
     }
     let mut singles = Vec::with_capacity(SINGLES);
-    for input in inputs.iter().take(SINGLES) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    for text in texts.iter().take(SINGLES) {
         let began = Instant::now();
-        pool.run_blocking(|| encoder.encode(std::slice::from_ref(input)))?;
+        runtime.block_on(encode_one(text.clone(), encoder, pool))?;
         singles.push(began.elapsed().as_secs_f64() * 1e3);
     }
     progress.finish_and_clear();
@@ -194,6 +166,25 @@ fn measure(
         load_ms,
         rss_mb: resident_mb(),
     })
+}
+
+/// One text on its way through the pool, as a service sends it.
+async fn encode_one(text: String, encoder: &Arc<Encoder>, pool: &ComputePool) -> anyhow::Result<Vec<Encoding>> {
+    let begin = {
+        let encoder = Arc::clone(encoder);
+        move || match encoder.plan(&[EncodeInput::new(&text, Role::Query)], Depth::Top) {
+            Ok(plan) => {
+                let plan = Arc::new(plan);
+                let finish = {
+                    let plan = Arc::clone(&plan);
+                    move |output: Result<PassOutput, InferenceError>| Ok(encoder.finish(&plan, vec![output?]))
+                };
+                Begun::Encode { plan, pass: 0, finish: Box::new(finish) }
+            }
+            Err(error) => Begun::Done(Err(error)),
+        }
+    };
+    Ok(pool.encode(Lane::Interactive, 1, None, encoder, begin).await??)
 }
 
 fn encode(

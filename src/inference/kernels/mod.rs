@@ -17,5 +17,5 @@ pub(crate) mod vectorise;
 
 pub(crate) use attention::{AttentionRoom, HeadShape, attention};
 pub(crate) use half::{HalfProducts, Operand, Room};
-pub(crate) use int8::{Activation, Int8Kernel, Int8Matrix, Int8Rows};
+pub(crate) use int8::{Activation, Int8Kernel, Int8Matrix, Int8Rows, Linear};
 pub(crate) use norm::{NormScale, add_and_normalise};

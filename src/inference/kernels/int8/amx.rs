@@ -32,6 +32,29 @@ pub(super) fn product(registers: &Registers, block: Block<'_>, sums: &mut Sums) 
     }
 }
 
+/// Operations of so many rounds of four products of tiles in registers.
+pub(super) fn peak(_: &Registers, rounds: u32) -> u64 {
+    // SAFETY: the registers are laid out; the compiler keeps nothing in them.
+    unsafe {
+        asm!(
+            "tilezero tmm4",
+            "tilezero tmm5",
+            "tilezero tmm6",
+            "tilezero tmm7",
+            "2:",
+            "tdpbusd tmm0, tmm4, tmm6",
+            "tdpbusd tmm1, tmm4, tmm7",
+            "tdpbusd tmm2, tmm5, tmm6",
+            "tdpbusd tmm3, tmm5, tmm7",
+            "dec {rounds:e}",
+            "jnz 2b",
+            rounds = inout(reg) rounds.max(1) => _,
+            options(nostack, nomem)
+        );
+    }
+    u64::from(rounds.max(1)) * (4 * SIDE * PANEL * TILE_ROW * 2) as u64
+}
+
 impl Registers {
     /// # Safety
     /// `steps` is above 0; there are 32 rows, two panels of so many tiles, and 32 rows of sums from `into` on.

@@ -43,6 +43,25 @@ pub(super) fn product(_: Found, block: Block<'_>, sums: &mut Sums) {
     }
 }
 
+/// Operations of so many rounds of 24 products in registers.
+pub(super) fn peak(_: Found, rounds: u32) -> u64 {
+    // SAFETY: `Found` proves the instructions.
+    unsafe { peak_rounds(rounds) };
+    u64::from(rounds) * (ROWS * PANELS * PANEL * DEPTH * 2) as u64
+}
+
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn peak_rounds(rounds: u32) {
+    let mut sums = [_mm512_setzero_si512(); ROWS * PANELS];
+    let numbers = std::hint::black_box(_mm512_set1_epi32(0x0101_0101));
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_dpbusd_epi32(*sum, numbers, numbers);
+        }
+    }
+    std::hint::black_box(sums);
+}
+
 /// Where the numbers of some rows of a block are.
 struct Part {
     rows: *const u8,

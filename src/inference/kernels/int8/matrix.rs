@@ -18,6 +18,9 @@ pub(crate) struct Int8Matrix {
 }
 
 impl Int8Matrix {
+    /// Columns that are multiplied together.
+    pub const BLOCK: usize = COLUMNS;
+
     /// Rounds weights, `[outputs, inputs]`, to 8 bits: each output by its own scale.
     pub fn new(weights: &[f32], inputs: usize, bias: &[f32]) -> Self {
         let outputs = bias.len();

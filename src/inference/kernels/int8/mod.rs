@@ -146,6 +146,17 @@ impl Int8Kernel {
         }
     }
 
+    /// Operations done in registers alone; see [`measure`](crate::inference::measure).
+    pub fn peak_operations(self, rounds: u32) -> Option<u64> {
+        match self.ready() {
+            #[cfg(target_arch = "x86_64")]
+            Ready::Amx(registers) => Some(amx::peak(&registers, rounds)),
+            #[cfg(target_arch = "x86_64")]
+            Ready::Avx512(found) => Some(avx512::peak(found, rounds)),
+            _ => None,
+        }
+    }
+
     /// Rows that a block best has.
     fn rows(self) -> usize {
         match self {
@@ -172,35 +183,43 @@ impl Int8Kernel {
         }
     }
 
-    /// `rows · matrix + bias` of a range of rows and of all columns of a range of blocks of columns (see [`Int8Matrix::blocks`]),
-    /// through `activation`, into rows of `output` that are `matrix.outputs()` long.
+    /// `rows · matrix + bias` through the activation, into rows of `output`, one every `stride` numbers.
     pub fn linear(
         self,
-        rows: &Int8Rows,
-        range: Range<usize>,
-        matrix: &Int8Matrix,
-        activation: Activation,
+        Linear { rows, range, matrix, columns, activation }: Linear<'_>,
         output: &mut [f32],
+        stride: usize,
     ) {
         debug_assert!(rows.inputs() == matrix.inputs(), "rows and matrix differ in their inner dimension");
-        let outputs = matrix.outputs();
+        debug_assert!(columns.start.is_multiple_of(COLUMNS) && columns.end <= matrix.outputs());
         let mut sums = Sums([[0; COLUMNS]; ROWS]);
         let ready = self.ready();
-        for column in (0..outputs).step_by(COLUMNS) {
-            let columns = matrix.columns(column);
+        for column in columns.clone().step_by(COLUMNS) {
+            let scales_of_columns = matrix.columns(column);
             for first in range.clone().step_by(self.rows()) {
                 let count = self.rows().min(range.end - first);
                 let block =
                     Block { rows: rows.from_row(first), stride: rows.stride(), count, panels: matrix.panels(column) };
                 ready.product(block, &mut sums);
-                let start = (first - range.start) * outputs;
-                let into = output.get_mut(start..start + count * outputs).unwrap_or_default();
+                let into = output.get_mut((first - range.start) * stride..).unwrap_or_default();
                 let scales = rows.scales(first..first + count);
-                let place = Place { column, outputs, activation };
-                fused_or_split!(write(&sums, scales, columns, place, into));
+                let start = column - columns.start;
+                let place = Place { columns: start..columns.len().min(start + COLUMNS), stride, activation };
+                fused_or_split!(write(&sums, scales, scales_of_columns, place, into));
             }
         }
     }
+}
+
+/// A part of a product: of a range of rows and a range of columns.
+#[derive(Debug, Clone)]
+pub(crate) struct Linear<'a> {
+    pub rows: &'a Int8Rows,
+    pub range: Range<usize>,
+    pub matrix: &'a Int8Matrix,
+    /// Begins at a multiple of [`Int8Matrix::BLOCK`], and ends at one or with the matrix.
+    pub columns: Range<usize>,
+    pub activation: Activation,
 }
 
 /// A kernel on one thread.
@@ -252,10 +271,11 @@ pub(crate) enum Activation {
 }
 
 /// Where a block goes.
-#[derive(Clone, Copy)]
 struct Place {
-    column: usize,
-    outputs: usize,
+    /// Of a row, as far as there are so many.
+    columns: Range<usize>,
+    /// From one row to the next.
+    stride: usize,
     activation: Activation,
 }
 
@@ -277,17 +297,14 @@ struct ColumnScales<'a> {
 /// Turns sums into numbers.
 #[inline(always)]
 fn write<M: MulAdd>(sums: &Sums, rows: RowScales<'_>, columns: ColumnScales<'_>, place: Place, into: &mut [f32]) {
-    let ends = place.outputs.min(place.column + COLUMNS);
     let (Some(scale), Some(total), Some(bias)) =
         (columns.scale.first_chunk(), columns.total.first_chunk(), columns.bias.first_chunk())
     else {
         return;
     };
     let columns = (scale, total, bias);
-    for (((sums, into), scale), low) in
-        sums.0.iter().zip(into.chunks_exact_mut(place.outputs)).zip(rows.scale).zip(rows.low)
-    {
-        let into = into.get_mut(place.column..ends).unwrap_or_default();
+    for (((sums, into), scale), low) in sums.0.iter().zip(into.chunks_mut(place.stride)).zip(rows.scale).zip(rows.low) {
+        let into = into.get_mut(place.columns.clone()).unwrap_or_default();
         if let Ok(into) = <&mut [f32; COLUMNS]>::try_from(&mut *into) {
             write_row::<M>(sums, (*scale, *low), columns, place.activation, into);
         } else {

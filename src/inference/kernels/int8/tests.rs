@@ -42,7 +42,11 @@ fn run(kernel: Int8Kernel, values: &[f32], matrix: &Int8Matrix, activation: Acti
     rows.round(values, matrix.inputs());
     let count = values.len() / matrix.inputs();
     let mut product = vec![7.0; count * matrix.outputs()];
-    kernel.linear(&rows, 0..count, matrix, activation, &mut product);
+    kernel.linear(
+        Linear { rows: &rows, range: 0..count, matrix: matrix, columns: 0..matrix.outputs(), activation: activation },
+        &mut product,
+        matrix.outputs(),
+    );
     product
 }
 
@@ -118,7 +122,29 @@ fn a_row_is_the_same_whatever_rows_are_beside_it() {
         let mut rows = Int8Rows::default();
         rows.round(&values, inputs);
         let mut part = vec![0.0; 9 * outputs];
-        kernel.linear(&rows, 32..41, &matrix, Activation::Gelu, &mut part);
+        kernel.linear(
+            Linear { rows: &rows, range: 32..41, matrix: &matrix, columns: 0..outputs, activation: Activation::Gelu },
+            &mut part,
+            outputs,
+        );
         assert!(part == together[32 * outputs..41 * outputs], "{}", kernel.name());
+        // So is one of columns.
+        for columns in [0..64, 64..128, 64..130, 128..130] {
+            let mut part = vec![0.0; 77 * columns.len()];
+            kernel.linear(
+                Linear {
+                    rows: &rows,
+                    range: 0..77,
+                    matrix: &matrix,
+                    columns: columns.clone(),
+                    activation: Activation::Gelu,
+                },
+                &mut part,
+                columns.len(),
+            );
+            for (part, whole) in part.chunks(columns.len()).zip(together.chunks(outputs)) {
+                assert!(part == &whole[columns.clone()], "{} {columns:?}", kernel.name());
+            }
+        }
     }
 }

@@ -1,0 +1,310 @@
+//! `otklik bench server`: rate and latency of the service, driven over gRPC.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Args;
+use otklik::assembly;
+use otklik::cases::CaseStore;
+use otklik::config::Config;
+use otklik::server;
+use otklik::server::wire::v1::tagging_service_client::TaggingServiceClient;
+use otklik::server::wire::v1::{self, batch_classify_result};
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+use super::{TextArgs, quantile, resident_mb};
+use crate::cli::StartProgress;
+use crate::cli::learning::bar;
+
+/// Callers that share a connection.
+const CALLERS_A_CONNECTION: usize = 8;
+
+/// Texts of one batch.
+const BATCH: usize = 64;
+
+/// What passes before calls count.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// Measures the service, one that runs or one of its own
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every caller sends one text, waits for its tags, and sends the next. Without --address a service of its own is started in this
+process on the embedded defaults, and shares the processors with its callers; it keeps no vectors of texts that come again unless
+--set compute.cache_mb says so. With --bulk others send batches all the while: the latencies are still those of single texts.
+
+Examples:
+  otklik bench server --texts reviews.jsonl --callers 32
+  otklik bench server --texts reviews.jsonl --callers 1                       the latency of a service at rest
+  otklik bench server --texts reviews.jsonl --callers 1 --bulk 4              the same while it works through batches
+  otklik bench server --texts reviews.jsonl --address 127.0.0.1:50077 --json")]
+pub struct ServerArgs {
+    #[command(flatten)]
+    texts: TextArgs,
+    /// Address of a service that runs
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<SocketAddr>,
+    /// Callers of single texts
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    callers: u16,
+    /// Callers of batches beside them
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    bulk: u16,
+    /// How long calls count
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    seconds: u64,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+    /// Draw no progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Measured {
+    callers: u16,
+    bulk_callers: u16,
+    seconds: f64,
+    texts: usize,
+    tokens: usize,
+    texts_per_s: f64,
+    tokens_per_s: f64,
+    p50_ms: f64,
+    p95_ms: f64,
+    p99_ms: f64,
+    max_ms: f64,
+    /// Calls refused because the queue was full.
+    refused: usize,
+    /// Calls that failed otherwise.
+    failed: usize,
+    bulk_texts_per_s: f64,
+    /// Of this process, service and callers, if the service runs in it.
+    rss_mb: Option<f64>,
+}
+
+/// What one caller saw.
+#[derive(Debug, Default)]
+struct Seen {
+    milliseconds: Vec<f64>,
+    tokens: usize,
+    refused: usize,
+    failed: usize,
+}
+
+/// Measures and prints.
+pub fn run(args: &ServerArgs, config: Config) -> anyhow::Result<ExitCode> {
+    let texts = Arc::new(args.texts.read()?);
+    let runtime = tokio::runtime::Runtime::new().context("the async runtime can't be started")?;
+    let measured = runtime.block_on(async {
+        match args.address {
+            Some(address) => drive(args, texts, address).await,
+            None => drive_own(args, texts, config).await,
+        }
+    })?;
+    if args.json {
+        anstream::println!("{}", serde_json::to_string(&measured)?);
+    } else {
+        print(&measured);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(measured: &Measured) {
+    let Measured { callers, texts, seconds, refused, failed, .. } = measured;
+    anstream::println!("{texts} texts from {callers} callers in {seconds:.1} s, {refused} refused, {failed} failed");
+    anstream::println!("  rate     {:>9.1} texts/s  {:>9.0} tokens/s", measured.texts_per_s, measured.tokens_per_s);
+    anstream::println!(
+        "  latency  {:>9.2} ms p50   {:>9.2} ms p95  {:>9.2} ms p99  {:>9.2} ms at most",
+        measured.p50_ms,
+        measured.p95_ms,
+        measured.p99_ms,
+        measured.max_ms
+    );
+    if measured.bulk_callers > 0 {
+        anstream::println!("  in bulk  {:>9.1} texts/s beside", measured.bulk_texts_per_s);
+    }
+    if let Some(rss) = measured.rss_mb {
+        anstream::println!("  memory   {rss:>9.0} MB resident, callers included");
+    }
+}
+
+/// Starts a service, drives it, and stops it.
+async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Config) -> anyhow::Result<Measured> {
+    if config.compute.cache_mb == Config::default().compute.cache_mb {
+        config.compute.cache_mb = 0;
+    }
+    let folder = std::env::temp_dir().join(format!("otklik-bench-{}", std::process::id()));
+    config.cases.dir = folder.clone();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("no port on the loopback")?;
+    let address = listener.local_addr().context("the listening socket has no address")?;
+    let (engine, store) = {
+        let config = config.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let engine = assembly::tagger(&config, &mut StartProgress::default())?;
+            let store = assembly::case_store(&config, &engine)?;
+            anyhow::Ok((Arc::new(engine), Arc::new(store)))
+        });
+        made.await.context("the start was interrupted")??
+    };
+    let cases: Arc<dyn CaseStore> = store;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let service = tokio::spawn({
+        let cases = Arc::clone(&cases);
+        async move {
+            // An end of the channel is as good as a word.
+            let told = async { stopped.await.unwrap_or(()) };
+            server::serve(&config, engine, cases, listener, told).await
+        }
+    });
+    let measured = drive(args, texts, address).await;
+    let _ = stop.send(());
+    service.await.context("the service was interrupted")?.context("the service ended")?;
+    cases.close().await.context("the case store was not closed in order")?;
+    std::fs::remove_dir_all(&folder).with_context(|| format!("{} can't be removed", folder.display()))?;
+    measured.map(|measured| Measured { rss_mb: resident_mb(), ..measured })
+}
+
+async fn drive(args: &ServerArgs, texts: Arc<Vec<String>>, address: SocketAddr) -> anyhow::Result<Measured> {
+    let begins = Instant::now() + WARM_UP;
+    let ends = begins + Duration::from_secs(args.seconds);
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut channels = Vec::new();
+    for _ in 0..(usize::from(args.callers) + usize::from(args.bulk)).div_ceil(CALLERS_A_CONNECTION) {
+        channels.push(connect(address).await?);
+    }
+    let mut of_caller = channels.iter().cycle().cloned();
+    let mut callers = Vec::new();
+    for _ in 0..args.callers {
+        let Some(channel) = of_caller.next() else { break };
+        let caller =
+            Caller { client: client(channel), texts: Arc::clone(&texts), next: Arc::clone(&next), begins, ends };
+        callers.push(tokio::spawn(caller.call()));
+    }
+    let mut bulk = Vec::new();
+    for _ in 0..args.bulk {
+        let Some(channel) = of_caller.next() else { break };
+        let caller =
+            Caller { client: client(channel), texts: Arc::clone(&texts), next: Arc::clone(&next), begins, ends };
+        bulk.push(tokio::spawn(caller.call_in_bulk()));
+    }
+    let bar = bar("measuring", args.seconds, args.quiet);
+    while Instant::now() < ends {
+        tokio::time::sleep(Duration::from_millis(250).min(ends.saturating_duration_since(Instant::now()))).await;
+        bar.set_position(begins.elapsed().as_secs());
+    }
+    bar.finish_and_clear();
+    let mut all = Seen::default();
+    for caller in callers {
+        let seen = caller.await.context("a caller was interrupted")?;
+        all.milliseconds.extend(seen.milliseconds);
+        all.tokens += seen.tokens;
+        all.refused += seen.refused;
+        all.failed += seen.failed;
+    }
+    let mut in_bulk = 0;
+    for caller in bulk {
+        in_bulk += caller.await.context("a caller was interrupted")?;
+    }
+    all.milliseconds.sort_by(f64::total_cmp);
+    let seconds = args.seconds as f64;
+    Ok(Measured {
+        callers: args.callers,
+        bulk_callers: args.bulk,
+        seconds,
+        texts: all.milliseconds.len(),
+        tokens: all.tokens,
+        texts_per_s: all.milliseconds.len() as f64 / seconds,
+        tokens_per_s: all.tokens as f64 / seconds,
+        p50_ms: quantile(&all.milliseconds, 0.5),
+        p95_ms: quantile(&all.milliseconds, 0.95),
+        p99_ms: quantile(&all.milliseconds, 0.99),
+        max_ms: quantile(&all.milliseconds, 1.0),
+        refused: all.refused,
+        failed: all.failed,
+        bulk_texts_per_s: in_bulk as f64 / seconds,
+        rss_mb: None,
+    })
+}
+
+fn client(channel: Channel) -> TaggingServiceClient<Channel> {
+    TaggingServiceClient::new(channel)
+}
+
+async fn connect(address: SocketAddr) -> anyhow::Result<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).context("--address")?;
+    endpoint.connect().await.with_context(|| format!("nobody answers at {address} (--address)"))
+}
+
+/// Somebody who sends texts one after the other.
+struct Caller {
+    client: TaggingServiceClient<Channel>,
+    texts: Arc<Vec<String>>,
+    /// Number of the text that is sent next, by whom ever.
+    next: Arc<AtomicUsize>,
+    begins: Instant,
+    ends: Instant,
+}
+
+impl Caller {
+    fn feedback(&self) -> v1::Feedback {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let text = self.texts.get(number % self.texts.len().max(1)).cloned().unwrap_or_default();
+        v1::Feedback { id: number.to_string(), text, ..Default::default() }
+    }
+
+    async fn call(mut self) -> Seen {
+        let mut seen = Seen::default();
+        while Instant::now() < self.ends {
+            let request = v1::ClassifyRequest { feedback: Some(self.feedback()), request_id: String::new() };
+            let began = Instant::now();
+            let answer = self.client.classify(request).await;
+            // What was under way when counting began, or is when it ends, does not count.
+            if began < self.begins || Instant::now() > self.ends {
+                continue;
+            }
+            match answer {
+                Ok(answer) => {
+                    seen.milliseconds.push(began.elapsed().as_secs_f64() * 1e3);
+                    seen.tokens += answer.into_inner().tags.map_or(0, |tags| tags.tokens as usize);
+                }
+                Err(status) => seen.note(&status),
+            }
+        }
+        seen
+    }
+
+    /// Texts tagged while calls counted.
+    async fn call_in_bulk(mut self) -> usize {
+        let mut tagged = 0;
+        while Instant::now() < self.ends {
+            let items = (0..BATCH).map(|_| v1::BatchClassifyItem { feedback: Some(self.feedback()) }).collect();
+            let request = v1::BatchClassifyRequest { items, request_id: String::new() };
+            let began = Instant::now();
+            let Ok(answer) = self.client.batch_classify(request).await else { continue };
+            if began >= self.begins && Instant::now() <= self.ends {
+                let is_tagged = |result: &&v1::BatchClassifyResult| {
+                    matches!(result.result, Some(batch_classify_result::Result::Tags(_)))
+                };
+                tagged += answer.into_inner().results.iter().filter(is_tagged).count();
+            }
+        }
+        tagged
+    }
+}
+
+impl Seen {
+    fn note(&mut self, status: &Status) {
+        match status.code() {
+            Code::ResourceExhausted => self.refused += 1,
+            _ => self.failed += 1,
+        }
+    }
+}
