@@ -222,8 +222,8 @@ settings! {
         batch_wait_us: u64 = 0, Integer(0, 1_000_000);
         /// Memory for the vectors of short texts that come again, in MB; 0 keeps none.
         cache_mb: usize = 32, Integer(0, 100_000);
-        /// How the encoder computes: "auto" is in 8 bits with the fastest instructions of the processor, "f32" in 32 bits; the others name instructions.
-        kernel: Kernel = Kernel::Auto, OneOf(&["auto", "f32", "amx-int8", "avx512-vnni", "avx-vnni", "avx2", "neon-dotprod", "plain"]);
+        /// How the encoder computes: "auto" is the fastest way that the machine has, in 8 bits unless on a GPU; "f32" in 32 bits, "cuda" on a GPU, the others name instructions.
+        kernel: Kernel = Kernel::Auto, OneOf(&["auto", "f32", "cuda", "amx-int8", "avx512-vnni", "avx-vnni", "avx2", "neon-dotprod", "plain"]);
     }
 
     /// Decisions of tagging.

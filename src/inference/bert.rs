@@ -12,6 +12,18 @@ use super::quantised::{NormWeights, QuantisedLayer};
 use super::team::Member;
 use super::weights::{BertShape, Table, Weights};
 
+/// Where the weights of a layer come from, and where they go.
+struct From<'a> {
+    weights: &'a mut Weights,
+    device: &'a Device,
+}
+
+impl From<'_> {
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, InferenceError> {
+        Ok(self.weights.take(name, shape)?.to_device(self.device)?)
+    }
+}
+
 struct Linear {
     /// `[in, out]`, contiguous.
     weight: Tensor,
@@ -19,9 +31,9 @@ struct Linear {
 }
 
 impl Linear {
-    fn take(weights: &mut Weights, name: &str, inputs: usize, outputs: usize) -> Result<Self, InferenceError> {
-        let weight = weights.take(&format!("{name}.weight"), &[outputs, inputs])?;
-        let bias = weights.take(&format!("{name}.bias"), &[outputs])?;
+    fn take(from: &mut From<'_>, name: &str, inputs: usize, outputs: usize) -> Result<Self, InferenceError> {
+        let weight = from.take(&format!("{name}.weight"), &[outputs, inputs])?;
+        let bias = from.take(&format!("{name}.bias"), &[outputs])?;
         Ok(Self { weight: weight.t()?.contiguous()?, bias })
     }
 
@@ -44,11 +56,11 @@ struct Norm {
 }
 
 impl Norm {
-    fn take(weights: &mut Weights, name: &str) -> Result<Self, InferenceError> {
-        let BertShape { hidden, layer_norm_epsilon, .. } = weights.shape;
+    fn take(from: &mut From<'_>, name: &str) -> Result<Self, InferenceError> {
+        let BertShape { hidden, layer_norm_epsilon, .. } = from.weights.shape;
         Ok(Self {
-            weight: weights.take(&format!("{name}.weight"), &[hidden])?,
-            bias: weights.take(&format!("{name}.bias"), &[hidden])?,
+            weight: from.take(&format!("{name}.weight"), &[hidden])?,
+            bias: from.take(&format!("{name}.bias"), &[hidden])?,
             epsilon: layer_norm_epsilon as f32,
         })
     }
@@ -74,19 +86,19 @@ enum Layer {
 }
 
 impl FullLayer {
-    fn take(weights: &mut Weights, index: usize) -> Result<Self, InferenceError> {
-        let BertShape { hidden, feed_forward, .. } = weights.shape;
+    fn take(from: &mut From<'_>, index: usize) -> Result<Self, InferenceError> {
+        let BertShape { hidden, feed_forward, .. } = from.weights.shape;
         let name = |part: &str| format!("blk.{index}.{part}");
-        let query = Linear::take(weights, &name("attn_q"), hidden, hidden)?;
-        let key = Linear::take(weights, &name("attn_k"), hidden, hidden)?;
-        let value = Linear::take(weights, &name("attn_v"), hidden, hidden)?;
+        let query = Linear::take(from, &name("attn_q"), hidden, hidden)?;
+        let key = Linear::take(from, &name("attn_k"), hidden, hidden)?;
+        let value = Linear::take(from, &name("attn_v"), hidden, hidden)?;
         Ok(Self {
             query_key_value: Linear::join(&[&query, &key, &value])?,
-            attention_output: Linear::take(weights, &name("attn_output"), hidden, hidden)?,
-            attention_norm: Norm::take(weights, &name("attn_output_norm"))?,
-            up: Linear::take(weights, &name("ffn_up"), hidden, feed_forward)?,
-            down: Linear::take(weights, &name("ffn_down"), feed_forward, hidden)?,
-            output_norm: Norm::take(weights, &name("layer_output_norm"))?,
+            attention_output: Linear::take(from, &name("attn_output"), hidden, hidden)?,
+            attention_norm: Norm::take(from, &name("attn_output_norm"))?,
+            up: Linear::take(from, &name("ffn_up"), hidden, feed_forward)?,
+            down: Linear::take(from, &name("ffn_down"), feed_forward, hidden)?,
+            output_norm: Norm::take(from, &name("layer_output_norm"))?,
         })
     }
 
@@ -126,11 +138,13 @@ pub(super) struct Bert {
     position_table: Vec<f32>,
     embedding_norm: NormWeights,
     layers: Vec<Layer>,
+    /// Where the layers are.
+    device: Device,
 }
 
 impl Bert {
-    /// In 8 bits with a kernel, in 32 without.
-    pub fn new(mut weights: Weights, kernel: Option<Int8Kernel>) -> Result<Self, InferenceError> {
+    /// In 8 bits with a kernel; without, in 32 on a device.
+    pub fn new(mut weights: Weights, kernel: Option<Int8Kernel>, device: Device) -> Result<Self, InferenceError> {
         let shape = weights.shape;
         let hidden = shape.hidden;
         let token_table = weights.take_table("token_embd.weight", hidden)?;
@@ -144,10 +158,10 @@ impl Bert {
         for index in 0..shape.layers {
             layers.push(match kernel {
                 Some(kernel) => Layer::Quantised(QuantisedLayer::take(&mut weights, index, kernel)?),
-                None => Layer::Full(FullLayer::take(&mut weights, index)?),
+                None => Layer::Full(FullLayer::take(&mut From { weights: &mut weights, device: &device }, index)?),
             });
         }
-        Ok(Self { shape, token_table, position_table, embedding_norm, layers })
+        Ok(Self { shape, token_table, position_table, embedding_norm, layers, device })
     }
 
     pub fn hidden(&self) -> usize {
@@ -186,7 +200,7 @@ impl Bert {
     ) -> candle_core::Result<Vec<f32>> {
         let ids: Vec<u32> = sequences.iter().flat_map(|sequence| sequence.iter().copied()).collect();
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
-        let mut states = self.embed(&ids, &lengths)?;
+        let mut states = self.embed(&ids, &lengths)?.to_device(&self.device)?;
         let mut kept = Vec::with_capacity(below.len() + 1);
         for (done, layer) in self.layers.iter().enumerate() {
             if below.contains(&done) {

@@ -110,7 +110,7 @@ impl Encoder {
     /// [`InferenceError::Read`] or [`InferenceError::Format`] with the file at fault, [`InferenceError::Kernel`].
     pub fn load(spec: EncoderSpec) -> Result<Self, InferenceError> {
         let kernel = spec.kernel.resolve()?;
-        let bert = Bert::new(Weights::read(&spec.weights)?, kernel.int8())?;
+        let bert = Bert::new(Weights::read(&spec.weights)?, kernel.int8(), kernel.device()?)?;
         let tokens = TextTokens::read(&spec.tokenizer, bert.vocabulary())?;
         let max_tokens = spec.max_tokens.min(bert.positions());
         Ok(Self { bert, tokens, spec: EncoderSpec { kernel, ..spec }, max_tokens })

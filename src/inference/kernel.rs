@@ -1,5 +1,7 @@
 //! The choice of the arithmetic and the instructions that an encoder runs on.
 
+use candle_core::Device;
+
 use super::kernels::Int8Kernel;
 use crate::feedback::named_enum;
 use serde::{Deserialize, Serialize};
@@ -7,10 +9,12 @@ use serde::{Deserialize, Serialize};
 named_enum! {
     /// How an encoder computes.
     Kernel {
-        /// In 8 bits, with the fastest instructions of this processor.
+        /// The fastest that this machine has: on a GPU if it may be used, else in 8 bits.
         Auto = "auto",
         /// In 32 bits, on candle: the reference that all others are compared with.
         F32 = "f32",
+        /// In 32 bits, on candle, on the first NVIDIA GPU; in builds with the feature `cuda`.
+        Cuda = "cuda",
         /// In 8 bits, with the tiles of newer Intel processors (AMX).
         AmxInt8 = "amx-int8",
         /// In 8 bits, with AVX-512 and VNNI.
@@ -26,10 +30,10 @@ named_enum! {
     }
 }
 
-/// This processor lacks a kernel's instructions.
+/// This machine lacks a kernel's instructions or device, or this build the feature for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this processor lacks the instructions of kernel {wanted}; it has: {}",
+    "this machine, or this build, lacks what kernel {wanted} needs; it has: {}",
     available.iter().map(|kernel| kernel.as_str()).collect::<Vec<_>>().join(", ")
 )]
 pub struct KernelMissing {
@@ -40,10 +44,11 @@ pub struct KernelMissing {
 }
 
 impl Kernel {
-    /// Those that this processor can run, the fastest first.
+    /// Those that this machine can run, the fastest first.
     pub fn available() -> Vec<Self> {
         let int8 = Int8Kernel::available().into_iter().filter_map(|kernel| kernel.name().parse().ok());
-        int8.chain([Self::F32]).collect()
+        let gpu = Device::new_cuda(0).is_ok().then_some(Self::Cuda);
+        gpu.into_iter().chain(int8).chain([Self::F32]).collect()
     }
 
     /// The one that runs: [`Kernel::Auto`] becomes the fastest.
@@ -57,6 +62,11 @@ impl Kernel {
             wanted if available.contains(&wanted) => Ok(wanted),
             wanted => Err(KernelMissing { wanted, available }),
         }
+    }
+
+    /// Where its tensors are.
+    pub(super) fn device(self) -> candle_core::Result<Device> {
+        if self == Self::Cuda { Device::new_cuda(0) } else { Ok(Device::Cpu) }
     }
 
     /// The 8-bit kernel; `None` for 32 bits.
@@ -76,7 +86,7 @@ mod tests {
         assert!(available.ends_with(&[Kernel::Plain, Kernel::F32]), "{available:?}");
         for kernel in Kernel::ALL.iter().filter(|kernel| **kernel != Kernel::Auto) {
             match kernel.resolve() {
-                Ok(resolved) => assert_eq!((resolved, resolved.int8().is_none()), (*kernel, *kernel == Kernel::F32)),
+                Ok(resolved) => assert_eq!((resolved, resolved.int8().is_none()), (*kernel, [Kernel::F32, Kernel::Cuda].contains(kernel))),
                 Err(error) => assert!(error.to_string().contains(kernel.as_str()), "{error}"),
             }
         }

@@ -15,7 +15,8 @@ pub struct Product {
 impl Product {
     /// Of `rows` rows of `inputs` numbers with a matrix of `outputs` columns; `None` if the kernel does not run in 8 bits here.
     pub fn new(kernel: Kernel, rows: usize, inputs: usize, outputs: usize) -> Option<Self> {
-        let values = |count: usize| (0..count).map(|index| ((index * 7919) % 1009) as f32 - 504.0).collect::<Vec<f32>>();
+        let values =
+            |count: usize| (0..count).map(|index| ((index * 7919) % 1009) as f32 - 504.0).collect::<Vec<f32>>();
         let mut rounded = Int8Rows::default();
         rounded.round(&values(rows * inputs), inputs);
         Some(Self {

@@ -34,11 +34,15 @@ impl Tiles {
 
     fn of(numbers: Numbers) -> Option<Self> {
         const TILE: u32 = 1 << 24;
-        static PERMITTED: OnceLock<bool> = OnceLock::new();
-        // A processor without the leaf has nothing in it.
-        let known = if __cpuid(0).eax < 7 { 0 } else { __cpuid_count(7, 0).edx };
+        /// Bits of leaf 7 if the unit may be used, else none. Asking takes long on a virtual machine.
+        static KNOWN: OnceLock<u32> = OnceLock::new();
+        let known = *KNOWN.get_or_init(|| {
+            // A processor without the leaf has nothing in it.
+            let known = if __cpuid(0).eax < 7 { 0 } else { __cpuid_count(7, 0).edx };
+            if known & TILE != 0 && is_permitted() { known } else { 0 }
+        });
         let needed = TILE | numbers as u32;
-        (known & needed == needed && *PERMITTED.get_or_init(is_permitted)).then_some(Self(()))
+        (known & needed == needed).then_some(Self(()))
     }
 }
 

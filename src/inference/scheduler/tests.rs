@@ -117,3 +117,62 @@ async fn work_that_waits_when_the_pool_closes_is_answered() {
     pool.shared.lock().lanes = Lanes::new(0.1);
     assert_eq!(waiting.await.unwrap(), Err(PoolError::Panicked));
 }
+
+fn encoder() -> Arc<Encoder> {
+    let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/e5-small-ru-en");
+    let spec = crate::inference::EncoderSpec {
+        weights: folder.join("model.gguf"),
+        tokenizer: folder.join("tokenizer.json"),
+        pooling: crate::inference::Pooling::Mean,
+        query_prefix: "query: ".to_owned(),
+        passage_prefix: "passage: ".to_owned(),
+        max_tokens: 512,
+        kernel: crate::inference::Kernel::Auto,
+    };
+    Arc::new(Encoder::load(spec).unwrap())
+}
+
+/// The vector of a text by way of the pool.
+async fn vector(pool: &ComputePool, encoder: &Arc<Encoder>, lane: Lane, text: &str) -> Vec<f32> {
+    let begin = {
+        let (encoder, text) = (Arc::clone(encoder), text.to_owned());
+        move || {
+            let input = crate::inference::EncodeInput::new(&text, crate::inference::Role::Query);
+            let plan = Arc::new(encoder.plan(&[input], crate::inference::Depth::Top).unwrap());
+            let planned = Arc::clone(&plan);
+            let finish = move |output: Result<PassOutput, InferenceError>| {
+                encoder.finish(&planned, vec![output.unwrap()]).remove(0).vector
+            };
+            Begun::Encode { plan, pass: 0, finish: Box::new(finish) }
+        }
+    };
+    pool.encode(lane, 10, None, encoder, begin).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_text_has_the_same_vector_alone_shared_and_among_others() {
+    let encoder = encoder();
+    let texts: Vec<String> = (1..24).map(|words| "касса не работает третий день ".repeat(words % 7 + 1)).collect();
+    let alone = pool(1, 10_000);
+    let mut expected = Vec::new();
+    for text in &texts {
+        expected.push(vector(&alone, &encoder, Lane::Interactive, text).await);
+    }
+    for threads in [1, 2, 3] {
+        let pool = Arc::new(pool(threads, 10_000));
+        // One after the other, so that other threads have nothing to do and take part.
+        for (text, expected) in texts.iter().zip(&expected) {
+            assert!(vector(&pool, &encoder, Lane::Interactive, text).await == *expected, "{text} on {threads}");
+        }
+        // All at once, in both lanes.
+        let mut running = Vec::new();
+        for (number, text) in texts.iter().cloned().enumerate() {
+            let (pool, encoder) = (Arc::clone(&pool), Arc::clone(&encoder));
+            let lane = if number % 3 == 0 { Lane::Bulk } else { Lane::Interactive };
+            running.push(tokio::spawn(async move { vector(&pool, &encoder, lane, &text).await }));
+        }
+        for (running, expected) in running.into_iter().zip(&expected) {
+            assert!(running.await.unwrap() == *expected, "on {threads} threads");
+        }
+    }
+}
