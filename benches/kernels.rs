@@ -1,6 +1,7 @@
 //! Products in 8 bits by kernel and shape, with the share that they reach of what the instructions could do in registers alone.
 //!
-//! `cargo bench --bench kernels`
+//! `cargo bench --bench kernels`; for a count of instructions, one product and no more:
+//! `valgrind --tool=callgrind target/release/deps/kernels-... once avx2 64 384 1536`
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -29,7 +30,22 @@ fn best(mut work: impl FnMut() -> u64) -> f64 {
         .fold(0.0, f64::max)
 }
 
+/// `once KERNEL ROWS INPUTS OUTPUTS`, if the arguments are so.
+fn once() -> Option<()> {
+    let arguments: Vec<String> = std::env::args().skip_while(|argument| argument != "once").skip(1).collect();
+    let [kernel, shape @ ..] = arguments.as_slice() else { return None };
+    let shape: Vec<usize> = shape.iter().filter_map(|number| number.parse().ok()).collect();
+    let &[rows, inputs, outputs] = shape.as_slice() else { return None };
+    let kernel = kernel.parse::<Kernel>().ok()?.resolve().ok()?;
+    let mut product = Product::new(kernel, rows, inputs, outputs)?;
+    println!("{kernel}: {} operations, {}", product.operations(), product.run().len());
+    Some(())
+}
+
 fn main() {
+    if once().is_some() {
+        return;
+    }
     println!("{:<14}{:>6}{:>8}{:>9}{:>12}{:>10}", "kernel", "rows", "inputs", "outputs", "GOP/s", "of peak");
     for kernel in Kernel::available().into_iter().filter(|kernel| ![Kernel::F32, Kernel::Plain].contains(kernel)) {
         let peak = peak_operations(kernel, 1).map(|_| best(|| peak_operations(kernel, 20_000).unwrap_or(0)));

@@ -86,7 +86,10 @@ mod tests {
         assert!(available.ends_with(&[Kernel::Plain, Kernel::F32]), "{available:?}");
         for kernel in Kernel::ALL.iter().filter(|kernel| **kernel != Kernel::Auto) {
             match kernel.resolve() {
-                Ok(resolved) => assert_eq!((resolved, resolved.int8().is_none()), (*kernel, [Kernel::F32, Kernel::Cuda].contains(kernel))),
+                Ok(resolved) => assert_eq!(
+                    (resolved, resolved.int8().is_none()),
+                    (*kernel, [Kernel::F32, Kernel::Cuda].contains(kernel))
+                ),
                 Err(error) => assert!(error.to_string().contains(kernel.as_str()), "{error}"),
             }
         }

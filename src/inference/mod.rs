@@ -13,6 +13,7 @@ mod quantised;
 mod scheduler;
 mod team;
 mod tokens;
+mod unigram;
 mod weights;
 
 #[cfg(test)]

@@ -3,9 +3,14 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use tokenizers::Tokenizer;
+use serde::Deserialize;
+use tokenizers::models::ModelWrapper;
+use tokenizers::{
+    DecoderWrapper, Encoding, Model, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
+};
 
 use super::InferenceError;
+use super::unigram::Unigram;
 use crate::feedback::CharSpan;
 
 /// One token that stands for a part of the text.
@@ -31,9 +36,47 @@ pub(super) struct Tokenised {
     pub left_out: usize,
 }
 
+/// The library's walk from text to tokens, with a model of pieces.
+type Tokenizer<M> = TokenizerImpl<M, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+
+/// What cuts a text into tokens.
+enum Splitter {
+    Unigram(Box<Tokenizer<Unigram>>),
+    Other(Box<Tokenizer<ModelWrapper>>),
+}
+
+impl Splitter {
+    fn encode(&self, text: &str) -> tokenizers::Result<Encoding> {
+        match self {
+            Self::Unigram(tokenizer) => tokenizer.encode_char_offsets(text, false),
+            Self::Other(tokenizer) => tokenizer.encode_char_offsets(text, false),
+        }
+    }
+}
+
+/// The kind of a tokeniser's model, without the model.
+#[derive(Deserialize)]
+struct Kind {
+    model: KindOfModel,
+}
+
+#[derive(Deserialize)]
+struct KindOfModel {
+    #[serde(rename = "type")]
+    name: Option<String>,
+    #[serde(default)]
+    byte_fallback: bool,
+}
+
+impl Kind {
+    fn is_unigram(&self) -> bool {
+        self.model.name.as_deref() == Some("Unigram") && !self.model.byte_fallback
+    }
+}
+
 /// The tokeniser of a model.
 pub(super) struct TextTokens {
-    tokenizer: Tokenizer,
+    splitter: Splitter,
     /// Special tokens before and after a sequence.
     before: Vec<u32>,
     after: Vec<u32>,
@@ -48,16 +91,30 @@ impl TextTokens {
     pub fn read(path: &Path, vocabulary: usize) -> Result<Self, InferenceError> {
         let bytes = std::fs::read(path).map_err(|source| InferenceError::Read { path: path.to_owned(), source })?;
         let bad = |problem: String| InferenceError::Format { path: path.to_owned(), problem };
-        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| bad(error.to_string()))?;
+        let kind: Kind = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+        if kind.is_unigram() {
+            let tokenizer = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+            Self::of(tokenizer, vocabulary, |tokenizer| Splitter::Unigram(Box::new(tokenizer))).map_err(bad)
+        } else {
+            let tokenizer = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+            Self::of(tokenizer, vocabulary, |tokenizer| Splitter::Other(Box::new(tokenizer))).map_err(bad)
+        }
+    }
+
+    fn of<M: Model>(
+        mut tokenizer: Tokenizer<M>,
+        vocabulary: usize,
+        splitter: impl FnOnce(Tokenizer<M>) -> Splitter,
+    ) -> Result<Self, String> {
         tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|error| bad(error.to_string()))?;
+        tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
         // What a customer writes is text even if it reads like a special token. The setting keeps the tokeniser from looking
         // for them; a model whose own pieces include them needs `special` as well.
         tokenizer.set_encode_special_tokens(true);
         let unknown = ["<unk>", "[UNK]"]
             .iter()
             .find_map(|name| tokenizer.token_to_id(name))
-            .ok_or_else(|| bad("has no <unk> or [UNK] token".to_owned()))?;
+            .ok_or("has no <unk> or [UNK] token")?;
         let special = tokenizer
             .get_added_tokens_decoder()
             .into_iter()
@@ -66,9 +123,9 @@ impl TextTokens {
             .collect();
         let known = tokenizer.get_vocab_size(true);
         if known > vocabulary {
-            return Err(bad(format!("has {known} tokens, but the weights have rows for only {vocabulary}")));
+            return Err(format!("has {known} tokens, but the weights have rows for only {vocabulary}"));
         }
-        let probe = tokenizer.encode("a", true).map_err(|error| bad(error.to_string()))?;
+        let probe = tokenizer.encode("a", true).map_err(|error| error.to_string())?;
         let frame = probe.get_special_tokens_mask();
         let leading = frame.iter().take_while(|flag| **flag == 1).count();
         let trailing = frame.iter().rev().take_while(|flag| **flag == 1).count();
@@ -78,17 +135,14 @@ impl TextTokens {
             after: ids.iter().skip(ids.len().saturating_sub(trailing)).copied().collect(),
             special,
             unknown,
-            tokenizer,
+            splitter: splitter(tokenizer),
         })
     }
 
     /// Tokens of `prefix` and of `text` behind it.
     fn split(&self, prefix: &str, text: &str) -> Result<(Vec<u32>, Vec<Token>), InferenceError> {
         let whole = format!("{prefix}{text}");
-        let encoding = self
-            .tokenizer
-            .encode_char_offsets(whole.as_str(), false)
-            .map_err(|error| InferenceError::Tokenise(error.to_string()))?;
+        let encoding = self.splitter.encode(&whole).map_err(|error| InferenceError::Tokenise(error.to_string()))?;
         let prefix_chars = prefix.trim_end().chars().count();
         let shift = prefix.chars().count() as u32;
         let mut prefix_ids = Vec::new();
@@ -142,5 +196,82 @@ impl TextTokens {
             .chain(framed(&self.after))
             .unzip();
         Window { ids, spans }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Texts of every kind that a customer writes, and of kinds that none does.
+    fn texts() -> Vec<String> {
+        let mut texts: Vec<String> = [
+            "",
+            " ",
+            "Третий день не работает касса, банк шлёт к партнёру!!!",
+            "The app crashes   every time I open\tthe chat…",
+            "ＦＵＬＬ width, ½ and ﬁ, ё and й, 100500₽",
+            "😀😀 смайлы 👨‍👩‍👧 и флаги 🇷🇺",
+            "漢字と未知の文字 กขค ᚠᚢᚦ",
+            "<s>не тег</s> <unk> <mask>",
+            "a\u{0}b\u{301}\u{200b}c\u{feff}",
+            "\r\nстроки\r\nи ещё\n",
+            "ааааааааааааааааааааааааааааааааааааааааааааааааа",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        // Pieces of words, with all that stands between them.
+        let words = ["комисс", "ия", "перевод", "Card", "не", "▁", "ь", "xyz", "Ω", "9", "ﷺ", "\u{0}"];
+        let mut state = 7u32;
+        for _ in 0..300 {
+            let mut text = String::new();
+            for _ in 0..12 {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                text.push_str(words[(state >> 16) as usize % words.len()]);
+                if state >> 30 == 0 {
+                    text.push(' ');
+                }
+            }
+            texts.push(text);
+        }
+        texts
+    }
+
+    #[test]
+    fn the_compact_model_cuts_as_the_library_does() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/e5-small-ru-en/tokenizer.json");
+        let bytes = std::fs::read(path).unwrap();
+        assert!(serde_json::from_slice::<Kind>(&bytes).unwrap().is_unigram());
+        let compact: Tokenizer<Unigram> = serde_json::from_slice(&bytes).unwrap();
+        let library: Tokenizer<ModelWrapper> = serde_json::from_slice(&bytes).unwrap();
+        for text in texts() {
+            let one = compact.encode_char_offsets(text.as_str(), true).unwrap();
+            let other = library.encode_char_offsets(text.as_str(), true).unwrap();
+            assert_eq!(one.get_tokens(), other.get_tokens(), "{text:?}");
+            assert_eq!(one.get_ids(), other.get_ids(), "{text:?}");
+            assert_eq!(one.get_offsets(), other.get_offsets(), "{text:?}");
+        }
+        for id in [0, 3, 4, 500, 74_885, 74_886, 80_000] {
+            assert_eq!(compact.id_to_token(id), library.id_to_token(id));
+        }
+        assert_eq!(compact.get_vocab(true), library.get_vocab(true));
+    }
+
+    #[test]
+    fn vocabularies_that_can_not_be_read_are_refused() {
+        let read = |vocab: &str, unk: &str, more: &str| {
+            let json = format!(r#"{{"unk_id":{unk},"vocab":{vocab}{more}}}"#);
+            serde_json::from_str::<Unigram>(&json).err().map(|error| error.to_string())
+        };
+        assert_eq!(read(r#"[["<unk>",0],["a",-1]]"#, "0", ""), None);
+        for (vocab, unk, more, part) in [
+            (r#"[["a",-1]]"#, "1", "", "unk_id"),
+            (r#"[["a",-1]]"#, "null", "", "unk_id"),
+            (r#"[["a",-1],["",-1]]"#, "0", "", "piece 1"),
+            (r#"[["a",-1]]"#, "0", r#","byte_fallback":true"#, "single bytes"),
+        ] {
+            let error = read(vocab, unk, more).unwrap();
+            assert!(error.contains(part), "{error} should contain {part}");
+        }
     }
 }

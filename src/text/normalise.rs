@@ -60,7 +60,8 @@ fn drop_stress(characters: &mut Vec<Sourced>) -> bool {
     let mut before = ' ';
     characters.retain(|sourced| {
         let stress = is_stress(before, sourced.character);
-        if !stress {
+        // Other marks may stand between the vowel and its stress.
+        if !stress && !joins(sourced.character) {
             before = sourced.character;
         }
         !stress
@@ -392,7 +393,7 @@ mod tests {
     #[test]
     fn stress_over_a_latin_double_of_a_russian_vowel_is_dropped_too() {
         for (original, expected) in
-            [("йE\u{308}\u{301}", "йЁ"), ("йE\u{308}\u{301}a", "йЁа"), ("йE\u{308}\u{301}ë\u{301}ж", "йЁёж")]
+            [("йe\u{308}\u{308}\u{301}", "йё\u{308}"), ("йE\u{308}\u{301}", "йЁ"), ("йE\u{308}\u{301}a", "йЁа"), ("йE\u{308}\u{301}ë\u{301}ж", "йЁёж")]
         {
             assert_eq!(normalise(original).text, expected, "{original:?}");
         }
