@@ -37,7 +37,8 @@ fn main() {
         for batch in BATCHES {
             let texts: Vec<String> = (0..batch)
                 .map(|index| {
-                    let word = |place: usize| ["перевод", "комиссия", "карта", "банк", "поддержка"][(index + place) % 5];
+                    let word =
+                        |place: usize| ["перевод", "комиссия", "карта", "банк", "поддержка"][(index + place) % 5];
                     (0..words).map(word).collect::<Vec<_>>().join(" ")
                 })
                 .collect();

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use otklik::inference::{
-    Begun, ComputePool, Depth, EncodeInput, Encoder, EncoderSpec, Kernel, Lane, Pooling, PoolOptions, Role,
+    Begun, ComputePool, Depth, EncodeInput, Encoder, EncoderSpec, InferenceError, Kernel, Lane, PassOutput,
+    PoolOptions, Pooling, Role,
 };
 
 const SINGLES: usize = 400;
@@ -25,7 +26,9 @@ async fn encode(pool: &ComputePool, encoder: &Arc<Encoder>, lane: Lane, text: St
             let input = EncodeInput::new(&text, Role::Query);
             let plan = Arc::new(encoder.plan(&[input], Depth::Top).expect("a text can be split"));
             let planned = Arc::clone(&plan);
-            let finish = move |output| encoder.finish(&planned, vec![output.expect("a text can be encoded")]).len();
+            let finish = move |output: Result<PassOutput, InferenceError>| {
+                encoder.finish(&planned, vec![output.expect("a text can be encoded")]).len()
+            };
             Begun::Encode { plan, pass: 0, finish: Box::new(finish) }
         }
     };

@@ -82,7 +82,7 @@ struct FullLayer {
 
 enum Layer {
     Full(FullLayer),
-    Quantised(QuantisedLayer),
+    Quantised(Box<QuantisedLayer>),
 }
 
 impl FullLayer {
@@ -157,7 +157,7 @@ impl Bert {
         let mut layers = Vec::with_capacity(shape.layers);
         for index in 0..shape.layers {
             layers.push(match kernel {
-                Some(kernel) => Layer::Quantised(QuantisedLayer::take(&mut weights, index, kernel)?),
+                Some(kernel) => Layer::Quantised(Box::new(QuantisedLayer::take(&mut weights, index, kernel)?)),
                 None => Layer::Full(FullLayer::take(&mut From { weights: &mut weights, device: &device }, index)?),
             });
         }

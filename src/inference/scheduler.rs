@@ -143,6 +143,9 @@ impl Drop for Reservation {
     }
 }
 
+/// What a caller waits for.
+type Answer<T> = oneshot::Receiver<Result<T, PoolError>>;
+
 /// The way back to a caller.
 struct Reply<T> {
     sender: oneshot::Sender<Result<T, PoolError>>,
@@ -151,7 +154,7 @@ struct Reply<T> {
 
 impl<T> Reply<T> {
     /// Whether the work is still wanted; tells the caller if it is late.
-    fn is_wanted(self, deadline: Option<Instant>) -> Option<Self> {
+    fn if_wanted(self, deadline: Option<Instant>) -> Option<Self> {
         if self.sender.is_closed() {
             return None;
         }
@@ -229,7 +232,7 @@ impl ComputePool {
     ) -> Result<T, PoolError> {
         let (reply, receiver) = self.reply(tokens)?;
         let task = move || {
-            if let Some(reply) = reply.is_wanted(deadline) {
+            if let Some(reply) = reply.if_wanted(deadline) {
                 let answer = guarded(work);
                 reply.send(answer);
             }
@@ -254,7 +257,7 @@ impl ComputePool {
     ) -> Result<T, PoolError> {
         let (reply, receiver) = self.reply(tokens)?;
         let begin = move || {
-            let reply = reply.is_wanted(deadline)?;
+            let reply = reply.if_wanted(deadline)?;
             match guarded(begin) {
                 Ok(Begun::Encode { plan, pass, finish }) => {
                     let finish = move |output| {
@@ -278,10 +281,7 @@ impl ComputePool {
     }
 
     /// Runs `work` with all threads at its hands and waits for it on this thread: for start-up and training, where nobody else is
-    /// served.
-    ///
-    /// # Errors
-    /// What the system said when a thread could not be started.
+    /// served. Should the threads not start, this one does the work.
     pub fn run_blocking<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match self.whole() {
             Some(threads) => threads.install(work),
@@ -305,7 +305,7 @@ impl ComputePool {
         self.shared.ready.notify_one();
     }
 
-    fn reply<T>(&self, tokens: usize) -> Result<(Reply<T>, oneshot::Receiver<Result<T, PoolError>>), PoolError> {
+    fn reply<T>(&self, tokens: usize) -> Result<(Reply<T>, Answer<T>), PoolError> {
         let limit = self.shared.options.queue_tokens;
         let queued = &self.shared.tokens;
         let taken = queued.fetch_update(Ordering::AcqRel, Ordering::Acquire, |queued| {

@@ -392,9 +392,12 @@ mod tests {
 
     #[test]
     fn stress_over_a_latin_double_of_a_russian_vowel_is_dropped_too() {
-        for (original, expected) in
-            [("йe\u{308}\u{308}\u{301}", "йё\u{308}"), ("йE\u{308}\u{301}", "йЁ"), ("йE\u{308}\u{301}a", "йЁа"), ("йE\u{308}\u{301}ë\u{301}ж", "йЁёж")]
-        {
+        for (original, expected) in [
+            ("йe\u{308}\u{308}\u{301}", "йё\u{308}"),
+            ("йE\u{308}\u{301}", "йЁ"),
+            ("йE\u{308}\u{301}a", "йЁа"),
+            ("йE\u{308}\u{301}ë\u{301}ж", "йЁёж"),
+        ] {
             assert_eq!(normalise(original).text, expected, "{original:?}");
         }
     }

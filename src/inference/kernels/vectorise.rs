@@ -95,8 +95,8 @@ pub(crate) fn exp_below<M: MulAdd>(value: f32) -> f32 {
     let power = if power > -126.0 { power } else { -126.0 };
     let shifted = power + ROUND;
     let rest = power - (shifted - ROUND);
-    let mut series = 1.32764713e-03;
-    for term in [9.67554096e-03, 5.55071309e-02, 2.40221202e-01, 6.93146944e-01, 1.0] {
+    let mut series = 1.327_647_1e-3;
+    for term in [9.675_541e-3, 5.550_713e-2, 2.402_212e-1, 0.693_146_94, 1.0] {
         series = M::mul_add(series, rest, term);
     }
     f32::from_bits(series.to_bits().wrapping_add(shifted.to_bits() << 23))

@@ -199,7 +199,7 @@ impl Int8Kernel {
             for first in range.clone().step_by(self.rows()) {
                 let count = self.rows().min(range.end - first);
                 let block =
-                    Block { rows: rows.from_row(first), stride: rows.stride(), count, panels: matrix.panels(column) };
+                    Block { rows: rows.bytes_from(first), stride: rows.stride(), count, panels: matrix.panels(column) };
                 ready.product(block, &mut sums);
                 let into = output.get_mut((first - range.start) * stride..).unwrap_or_default();
                 let scales = rows.scales(first..first + count);

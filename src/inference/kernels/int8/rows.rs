@@ -50,9 +50,10 @@ impl Int8Rows {
     }
 
     /// Memory from a row on.
-    pub(super) fn from_row(&self, row: usize) -> &[u8] {
+    pub(super) fn bytes_from(&self, row: usize) -> &[u8] {
         let lines = self.lines.get(row * (self.stride() / Line::BYTES)..).unwrap_or_default();
-        lines.as_flattened_bytes()
+        // SAFETY: a line is nothing but its bytes.
+        unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), size_of_val(lines)) }
     }
 
     pub(super) fn scales(&self, range: Range<usize>) -> RowScales<'_> {
@@ -60,17 +61,6 @@ impl Int8Rows {
             scale: self.scale.get(range.clone()).unwrap_or_default(),
             low: self.low.get(range).unwrap_or_default(),
         }
-    }
-}
-
-trait AsFlattenedBytes {
-    fn as_flattened_bytes(&self) -> &[u8];
-}
-
-impl AsFlattenedBytes for [Line] {
-    fn as_flattened_bytes(&self) -> &[u8] {
-        // SAFETY: a line is nothing but its bytes.
-        unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), size_of_val(self)) }
     }
 }
 

@@ -43,7 +43,7 @@ fn run(kernel: Int8Kernel, values: &[f32], matrix: &Int8Matrix, activation: Acti
     let count = values.len() / matrix.inputs();
     let mut product = vec![7.0; count * matrix.outputs()];
     kernel.linear(
-        Linear { rows: &rows, range: 0..count, matrix: matrix, columns: 0..matrix.outputs(), activation: activation },
+        Linear { rows: &rows, range: 0..count, matrix, columns: 0..matrix.outputs(), activation },
         &mut product,
         matrix.outputs(),
     );
