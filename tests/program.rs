@@ -335,3 +335,39 @@ fn a_tuned_encoder_serves_its_head_from_a_folder_of_its_own() {
         run(otklik(folder.path()).env_remove("OTKLIK_MODELS_DIR").args(tuned).args(measure).args(["--head", head]));
     assert_eq!((code, again), (0, json), "{errors}");
 }
+
+#[test]
+fn a_benchmark_says_what_it_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = "{\"text\":\"Карту не привезли\"}\n{\"text\":\"Спасибо\"}\n{\"text\":\"The app crashes every time\"}\n";
+    std::fs::write(folder.path().join("in.jsonl"), texts).unwrap();
+    let measured = |arguments: &[&str]| -> serde_json::Value {
+        let (code, json, errors) = run(otklik(folder.path()).arg("bench").args(arguments));
+        assert_eq!(code, 0, "{errors}");
+        serde_json::from_str(&json).unwrap()
+    };
+    let encoder = measured(&["encoder", "--texts", "in.jsonl", "--limit", "2", "--threads", "1", "--json"]);
+    assert_eq!((encoder["texts"].as_u64(), encoder["threads"].as_u64()), (Some(2), Some(1)));
+    for key in ["tokens", "texts_per_s", "tokens_per_s", "single_p50_ms", "single_p95_ms"] {
+        assert!(encoder[key].as_f64().unwrap() > 0.0, "{key} in {encoder}");
+    }
+    for (key, least) in [("cosine_mean", 0.997), ("cosine_min", 0.99)] {
+        assert!((least..1.000_01).contains(&encoder[key].as_f64().unwrap()), "{key} in {encoder}");
+    }
+    assert_ne!(encoder["kernel"], "f32");
+
+    let load = ["--callers", "2", "--bulk", "1", "--seconds", "1", "--json"];
+    let server = measured(&[&["server", "--texts", "in.jsonl"], &load[..]].concat());
+    for key in ["texts", "tokens", "texts_per_s", "p50_ms", "p99_ms"] {
+        assert!(server[key].as_f64().unwrap() > 0.0, "{key} in {server}");
+    }
+    assert_eq!((server["failed"].as_u64(), server["refused"].as_u64()), (Some(0), Some(0)), "{server}");
+
+    let (code, _, errors) = run(otklik(folder.path()).args(["bench", "encoder", "--texts", "none.jsonl"]));
+    assert!(code == 2 && errors.contains("none.jsonl"), "{code}: {errors}");
+    let (code, _, errors) =
+        run(otklik(folder.path()).args(["classify", "Спасибо", "--set", "compute.kernel=neon-dotprod"]));
+    if cfg!(target_arch = "x86_64") {
+        assert!(code == 2 && errors.contains("neon-dotprod") && errors.contains("plain"), "{code}: {errors}");
+    }
+}
