@@ -4,6 +4,7 @@
 //! becomes of a token depends on its sequence alone: not on the others in the batch, and not on the number of threads.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor, bail};
 
@@ -115,7 +116,11 @@ impl QuantisedLayer {
     pub fn can_be_shared(&self, members: usize) -> bool {
         let each = |count: usize| count.is_multiple_of(members);
         let whole_blocks = |columns: usize| (columns / members).is_multiple_of(Int8Matrix::BLOCK);
-        each(self.heads.count) && whole_blocks(self.hidden) && whole_blocks(self.up.outputs())
+        each(self.heads.count)
+            && each(self.hidden)
+            && each(self.up.outputs())
+            && whole_blocks(self.hidden)
+            && whole_blocks(self.up.outputs())
     }
 
     /// The same from slice to slice.
@@ -152,12 +157,17 @@ impl QuantisedLayer {
         let own = columns.len();
         parts.resize(tokens * own, 0.0);
         joined.resize(tokens * 3 * own, 0.0);
-        for index in 0..3 {
-            let columns = index * hidden + columns.start..index * hidden + columns.end;
-            let into = joined.get_mut(index * own..).unwrap_or_default();
-            let matrix = &self.query_key_value;
+        let matrix = &self.query_key_value;
+        let mut linear = |columns: Range<usize>, place: usize| {
+            let into = joined.get_mut(place..).unwrap_or_default();
             let linear = Linear { rows, range: 0..tokens, matrix, columns, activation: Activation::None };
             kernel.linear(linear, into, 3 * own);
+        };
+        if member.count() == 1 {
+            linear(0..3 * hidden, 0);
+        } else {
+            // A layer that can be shared has parts that are whole blocks.
+            (0..3).for_each(|index| linear(index * hidden + columns.start..index * hidden + columns.end, index * own));
         }
         let mut start = 0;
         for length in lengths {

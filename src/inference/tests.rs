@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 
+use super::bert::Bert;
 use super::team::Member;
 use super::weights::Weights;
 use super::{Depth, EncodeInput, Encoder, EncoderSpec, Encoding, Kernel, Pooling, Role};
@@ -304,4 +305,63 @@ fn broken_files_are_refused_by_name() {
     let tokenizer = write("tokenizer.json", b"{}");
     let message = message(EncoderSpec { tokenizer, ..spec(model_dir().join("model.gguf")) });
     assert!(message.contains("tokenizer.json"), "{message}");
+}
+
+/// A model of random weights, of any shape.
+fn write_random(folder: &std::path::Path, hidden: usize, heads: usize, feed_forward: usize) -> PathBuf {
+    let mut named: std::collections::HashMap<String, Tensor> = std::collections::HashMap::new();
+    let mut put = |name: &str, shape: &[usize], mean: f32, deviation: f32| {
+        let tensor = Tensor::randn(mean, deviation, shape, &Device::Cpu).unwrap();
+        named.insert(format!("bert.{name}"), tensor);
+    };
+    put("embeddings.word_embeddings.weight", &[200, hidden], 0.0, 1.0);
+    put("embeddings.token_type_embeddings.weight", &[2, hidden], 0.0, 0.1);
+    put("embeddings.position_embeddings.weight", &[64, hidden], 0.0, 0.5);
+    let spread = 1.0 / (hidden as f32).sqrt();
+    for norm in
+        ["embeddings.LayerNorm", "encoder.layer.0.attention.output.LayerNorm", "encoder.layer.0.output.LayerNorm"]
+    {
+        put(&format!("{norm}.weight"), &[hidden], 1.0, 0.1);
+        put(&format!("{norm}.bias"), &[hidden], 0.0, 0.1);
+    }
+    for (name, rows, columns) in [
+        ("attention.self.query", hidden, hidden),
+        ("attention.self.key", hidden, hidden),
+        ("attention.self.value", hidden, hidden),
+        ("attention.output.dense", hidden, hidden),
+        ("intermediate.dense", feed_forward, hidden),
+        ("output.dense", hidden, feed_forward),
+    ] {
+        put(&format!("encoder.layer.0.{name}.weight"), &[rows, columns], 0.0, spread);
+        put(&format!("encoder.layer.0.{name}.bias"), &[rows], 0.0, 0.1);
+    }
+    let config = serde_json::json!({
+        "model_type": "bert", "hidden_size": hidden, "num_hidden_layers": 1, "num_attention_heads": heads,
+        "intermediate_size": feed_forward, "max_position_embeddings": 64, "layer_norm_eps": 1e-12,
+    });
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let path = folder.join("model.safetensors");
+    candle_core::safetensors::save(&named, &path).unwrap();
+    path
+}
+
+#[test]
+fn models_of_any_shape_compute_in_eight_bits_as_in_32() {
+    // Widths that are no multiple of anything, as models in use have them: 312 with 12 heads, for one.
+    for (hidden, heads, feed_forward) in [(312, 12, 600), (24, 2, 50), (128, 2, 512), (1, 1, 3)] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write_random(folder.path(), hidden, heads, feed_forward);
+        let load = |kernel: Option<_>| Bert::new(Weights::read(&path).unwrap(), kernel, Device::Cpu).unwrap();
+        let sequences: Vec<Vec<u32>> =
+            [1u32, 40, 7, 64].iter().map(|length| (0..*length).map(|id| id * 37 % 200).collect()).collect();
+        let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+        let run = |bert: &Bert| bert.forward(&sequences, &[], &Member::alone(), &|| {}).unwrap();
+        let exact = run(&load(None));
+        for kernel in Kernel::available().into_iter().filter_map(Kernel::int8) {
+            let fast = run(&load(Some(kernel)));
+            assert_eq!(fast.len(), exact.len());
+            let similarity = if hidden > 1 { cosine(&fast, &exact) } else { 1.0 };
+            assert!(similarity > 0.999, "{kernel:?}, {hidden}: {similarity}");
+        }
+    }
 }
