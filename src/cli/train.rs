@@ -1,6 +1,6 @@
 //! `otklik train`: a head from labelled texts.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -8,10 +8,10 @@ use otklik::assembly;
 use otklik::config::Config;
 use otklik::tagging::heads::{Head, HeadCard};
 use otklik::training::evaluation::{Evaluation, EvaluationOptions, text};
-use otklik::training::{Fitted, HeadOptions, HeadTrainer, LabelledTable, Stage};
+use otklik::training::{Fitted, HeadOptions, HeadTrainer, Stage};
 
 use super::learning::{LabelArgs, condition};
-use super::tuning::{TuningArgs, held_out_rows};
+use super::tuning::TuningArgs;
 
 /// Train a head: a classifier of your own labels on top of the encoder
 ///
@@ -22,8 +22,7 @@ use super::tuning::{TuningArgs, held_out_rows};
 ///
 /// With --fine-tune the encoder itself learns the labels first, which takes minutes to an hour and tells more. OUT is then a
 /// folder of models too: --models-dir OUT --set models.encoder=NAME-tuned serves with it, and `otklik eval --head OUT` finds it. A
-/// run that was stopped goes on from OUT/checkpoint when it is started again in the same way. Few rows (up to 30 a label, or by
-/// --few-shot) are learnt twice: first without those held out, which settings, calibration and figures come from, then all of them.
+/// run that was stopped goes on from OUT/checkpoint when it is started again in the same way.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -85,58 +84,21 @@ impl HeadArgs {
 /// Weights of n-grams by themselves that are tried beside a tuned encoder.
 const WORDS_ALONE: [f32; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 
-/// Where the encoder lies that leaves some rows out, until another has learnt them too.
-const FIRST: &str = "first";
-
 /// Runs the command.
 pub fn run(args: &TrainArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let table = args.labels.read(&args.data, &args.only)?;
-    let fitted = if args.tuning.is_asked() {
-        tuned(args, &table, config)?
-    } else {
-        fit(args, &table, config, &args.head.options())?
-    };
-    write(args, &fitted.head)?;
-    show(args, table.unlabelled, &fitted)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// A head on an encoder that learnt the labels first. What the encoder says of rows whose labels it learnt is no measure: settings are
-/// chosen on rows that it did not see. Where rows are few, another encoder then learns from all of them, under the same settings.
-fn tuned(args: &TrainArgs, table: &LabelledTable, config: &Config) -> anyhow::Result<Fitted> {
-    let held_out = held_out_rows(table, args.head.seed);
-    let twice = !held_out.is_empty() && args.tuning.are_few(table);
-    let folder = if twice { args.out.join(FIRST) } else { args.out.clone() };
-    let mut options = HeadOptions { folds: 0, words_alone: WORDS_ALONE.into(), ..args.head.options() };
-    options.held_out.clone_from(&held_out);
-    let first = tuned_once(args, table, config, &options, &folder)?;
-    if !twice {
-        return Ok(first);
-    }
-    anstream::println!("The rows held out are learnt from too, under the settings that they led to.");
-    let options = HeadOptions { held_out: Vec::new(), settled: Some(first.settled()), ..options };
-    let fitted = tuned_once(args, table, config, &options, &args.out)?;
-    std::fs::remove_dir_all(&folder).with_context(|| format!("{} can't be removed", folder.display()))?;
-    Ok(Fitted { held_out: first.held_out, ..fitted })
-}
-
-fn tuned_once(
-    args: &TrainArgs,
-    table: &LabelledTable,
-    config: &Config,
-    options: &HeadOptions,
-    folder: &Path,
-) -> anyhow::Result<Fitted> {
-    let tuned = args.tuning.tune(args, table, config, &options.held_out, folder)?;
     let mut config = config.clone();
-    config.models.dir = Some(folder.to_owned());
-    config.models.encoder = tuned.encoder;
-    fit(args, table, &config, options)
-}
-
-fn fit(args: &TrainArgs, table: &LabelledTable, config: &Config, options: &HeadOptions) -> anyhow::Result<Fitted> {
-    let loaded = assembly::load_encoder(config)?;
-    let pool = assembly::start_pool(config)?;
+    let mut options = args.head.options();
+    if let Some(tuned) = args.tuning.tune(args, &table, &config)? {
+        // What the tuned encoder says of rows whose labels it learnt is no measure.
+        options.folds = 0;
+        options.held_out = tuned.held_out;
+        options.words_alone = WORDS_ALONE.into();
+        config.models.dir = Some(args.out.clone());
+        config.models.encoder = tuned.encoder;
+    }
+    let loaded = assembly::load_encoder(&config)?;
+    let pool = assembly::start_pool(&config)?;
     let vectors = args.labels.vectors_of(&table.rows, &loaded, &pool)?;
     let trainer = HeadTrainer::new(&args.labels.label, table.kind, &table.rows, &vectors, options.ngrams)?;
     let all: Vec<usize> = (0..table.rows.len()).collect();
@@ -149,9 +111,11 @@ fn fit(args: &TrainArgs, table: &LabelledTable, config: &Config, options: &HeadO
         bar.set_position(done as u64);
         true
     };
-    let fitted = pool.run_blocking(|| trainer.fit(&all, options, &loaded.identity, &progress))?;
+    let fitted = pool.run_blocking(|| trainer.fit(&all, &options, &loaded.identity, &progress))?;
     bar.finish_and_clear();
-    Ok(fitted)
+    write(args, &fitted.head)?;
+    show(args, table.unlabelled, &fitted)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn write(args: &TrainArgs, head: &Head) -> anyhow::Result<()> {

@@ -1,7 +1,6 @@
 //! `otklik train --fine-tune`: the encoder learns the labels before the head does.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -72,40 +71,33 @@ impl From<StorageArg> for Storage {
 pub struct TunedEncoder {
     /// Its id.
     pub encoder: String,
+    /// Rows of the table that it did not learn from.
+    pub held_out: Vec<usize>,
 }
 
 impl TuningArgs {
-    /// Whether the encoder is tuned at all.
-    pub fn is_asked(&self) -> bool {
-        self.fine_tune || self.few_shot
-    }
-
-    /// Whether rows are so few that those held out are worth learning from in the end.
-    pub fn are_few(&self, table: &LabelledTable) -> bool {
-        self.few_shot || table.rows.len() <= FineTuneOptions::FEW_ROWS * table.labels().len()
-    }
-
-    /// Tunes the encoder on the rows that are not held out, and makes it known in the registry of a folder. A run that was stopped
-    /// goes on at its checkpoint there.
+    /// Tunes the encoder if that was asked for, and makes it known in the registry of the output folder.
     pub fn tune(
         &self,
         args: &TrainArgs,
         table: &LabelledTable,
         config: &Config,
-        held_out: &[usize],
-        folder: &Path,
-    ) -> anyhow::Result<TunedEncoder> {
+    ) -> anyhow::Result<Option<TunedEncoder>> {
+        if !self.fine_tune && !self.few_shot {
+            return Ok(None);
+        }
         let loaded = assembly::load_encoder(config)?;
         let pool = assembly::start_pool(config)?;
         let labels = table.labels();
         let examples = self.examples(table, &labels, &loaded.encoder)?;
+        let held_out = held_out_rows(table, labels.len(), args.head.seed);
         let (held, kept): (Vec<_>, Vec<_>) =
             examples.into_iter().enumerate().partition(|(row, _)| held_out.binary_search(row).is_ok());
         let rows = |rows: Vec<(usize, Example)>| rows.into_iter().map(|(_, example)| example).collect::<Vec<_>>();
         let (kept, held) = (rows(kept), rows(held));
         let options = self.options(args, table.kind, labels.len(), kept.len());
         let learnt = kept.len();
-        let checkpoint = folder.join("checkpoint");
+        let checkpoint = args.out.join("checkpoint");
         let from = loaded.encoder.weights_path().to_owned();
         let failed = assembly::AssemblyError::Model;
         let models_dir = models::find_models_dir(config.models.dir.as_deref()).map_err(failed)?;
@@ -117,22 +109,22 @@ impl TuningArgs {
         let tuned = self.watch(args, run, &pool)?;
 
         let encoder = encoder_id(&args.labels.label);
-        tuned.save(&folder.join(&encoder)).map_err(TrainingError::from)?;
+        tuned.save(&args.out.join(&encoder)).map_err(TrainingError::from)?;
         let source = TunedSource {
             from: loaded.identity.id.clone(),
             from_sha256: loaded.identity.sha256.clone(),
             label: args.labels.label.clone(),
             rows: learnt as u64,
         };
-        models::register_tuned(folder, &encoder, entry, source).map_err(failed)?;
+        models::register_tuned(&args.out, &encoder, entry, source).map_err(failed)?;
         std::fs::remove_dir_all(&checkpoint).with_context(|| format!("{} can't be removed", checkpoint.display()))?;
         anstream::println!(
             "{encoder}: epoch {} of {} kept, in {}",
             tuned.epoch(),
             tuned.history().len(),
-            folder.display()
+            args.out.display()
         );
-        Ok(TunedEncoder { encoder })
+        Ok(Some(TunedEncoder { encoder, held_out }))
     }
 
     fn options(&self, args: &TrainArgs, kind: LabelKind, labels: usize, rows: usize) -> FineTuneOptions {
@@ -206,8 +198,8 @@ impl TuningArgs {
 }
 
 /// Rows to choose the best epoch and to calibrate on; none where rows are few.
-pub fn held_out_rows(table: &LabelledTable, seed: u64) -> Vec<usize> {
-    if table.rows.len() < ROWS_TO_HOLD_OUT * table.labels().len() {
+fn held_out_rows(table: &LabelledTable, labels: usize, seed: u64) -> Vec<usize> {
+    if table.rows.len() < ROWS_TO_HOLD_OUT * labels {
         return Vec::new();
     }
     let parts = HELD_OUT_PART.max(table.rows.len() / HELD_OUT_ROWS);

@@ -9,9 +9,7 @@ use super::features::{Measure, Source};
 use super::lesson::{Lesson, Setting, Trial};
 use super::words_alone::WordsAlone;
 use super::{LabelledRow, TrainingError};
-use crate::tagging::heads::{
-    Calibration, Head, HeadCard, HeadParts, HeldOutFigures, LabelKind, NgramCounts, NgramSpec,
-};
+use crate::tagging::heads::{Head, HeadCard, HeadParts, HeldOutFigures, LabelKind, NgramCounts, NgramSpec};
 use crate::tagging::{EncoderIdentity, ExampleVectors};
 use crate::text::prepare;
 
@@ -45,8 +43,6 @@ pub struct HeadOptions {
     /// Rows to choose the settings and to calibrate on instead of a cross-validation, for an encoder that has learnt the labels of
     /// all other rows: what it says of those is no measure.
     pub held_out: Vec<usize>,
-    /// What an earlier fit settled, instead of trying settings: for an encoder that has learnt the labels of all rows.
-    pub settled: Option<Settled>,
     /// True to learn each label's name as one more text of it, where the name has a vector: with few rows a name such as
     /// `card_arrival` says much.
     pub names: bool,
@@ -71,7 +67,6 @@ impl Default for HeadOptions {
             balanced: false,
             folds: 5,
             held_out: Vec::new(),
-            settled: None,
             names: true,
             most_ngrams: MOST_NGRAMS,
             aside: Vec::new(),
@@ -97,26 +92,6 @@ pub struct Fitted {
     pub head: Head,
     /// Each training row as judged by weights that had not seen it; empty if there were too few rows.
     pub held_out: Vec<Judged>,
-}
-
-/// What a fit found out on rows held out, for another that holds none out.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Settled {
-    setting: Setting,
-    calibration: Calibration,
-    figures: Option<HeldOutFigures>,
-}
-
-impl Fitted {
-    /// Settings, calibration and figures of this fit.
-    pub fn settled(&self) -> Settled {
-        let HeadCard { cost, ngram_scale, vector_parts, prototypes, words_alone, held_out, .. } = *self.head.card();
-        Settled {
-            setting: Setting { cost, ngram_scale, vector_parts, prototypes, words_alone },
-            calibration: self.head.parts().calibration.clone(),
-            figures: held_out,
-        }
-    }
 }
 
 /// Labelled rows, ready to be learnt from.
@@ -185,14 +160,12 @@ impl<'a> HeadTrainer<'a> {
     ) -> Result<Fitted, TrainingError> {
         let lesson = Lesson::new(self, which, options)?;
         let most = (MOST_WEIGHTS / lesson.labels.len()).min(options.most_ngrams).max(1);
-        let settled = options.settled.as_ref();
-        let splits = if settled.is_some() { Vec::new() } else { lesson.splits(options) };
+        let splits = lesson.splits(options);
         let trial = match splits.len() {
             0 => None,
             _ => Some(lesson.try_settings(options, &splits, most, progress)?),
         };
-        let found = trial.as_ref().map(|trial| trial.setting).or(settled.map(|settled| settled.setting));
-        let setting = found.unwrap_or_else(|| few_rows_setting(options, self.kind));
+        let setting = trial.as_ref().map_or_else(|| few_rows_setting(options, self.kind), |trial| trial.setting);
         let Setting { cost, ngram_scale, vector_parts, prototypes, words_alone } = setting;
         if !progress(Stage::Fitting, 0, 1) {
             return Err(TrainingError::Interrupted);
@@ -213,10 +186,9 @@ impl<'a> HeadTrainer<'a> {
         if let Some((alone, share)) = alone {
             alone.add_to(&mut weights, share, ngram_scale);
         }
-        let calibration = match (&trial, settled) {
-            (Some(trial), _) => trial.calibration.clone(),
-            (None, Some(settled)) => settled.calibration.clone(),
-            (None, None) => lesson
+        let calibration = match &trial {
+            Some(trial) => trial.calibration.clone(),
+            None => lesson
                 .calibration_by_names(options, setting, most)
                 .unwrap_or_else(|| unmeasured(self.kind, lesson.labels.len())),
         };
@@ -237,7 +209,7 @@ impl<'a> HeadTrainer<'a> {
             vector_parts,
             balanced: options.balanced,
             never_empty: self.kind == LabelKind::Multi && which.iter().all(|row| !self.labels_of(*row).is_empty()),
-            held_out: settled.and_then(|settled| settled.figures),
+            held_out: None,
             trained_on: None,
             licence: None,
             taxonomy_version: None,
@@ -412,29 +384,6 @@ mod tests {
         for judged in &fitted.held_out {
             assert!((judged.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-4);
         }
-    }
-
-    #[test]
-    fn what_was_settled_on_some_rows_holds_for_all() {
-        let (rows, vectors) = rows(20);
-        let trainer = HeadTrainer::new("topic", LabelKind::Single, &rows, &vectors, NgramSpec::default()).unwrap();
-        let all: Vec<usize> = (0..rows.len()).collect();
-        let fit = |options: &HeadOptions| trainer.fit(&all, options, &encoder(), &|_, _, _| true).unwrap();
-        let held_out = (0..18).collect();
-        let first = fit(&HeadOptions { folds: 0, held_out, words_alone: vec![0.0, 0.5], ..HeadOptions::default() });
-        assert_eq!(first.held_out.len(), 18);
-        let settled = Some(first.settled());
-        let second = fit(&HeadOptions { folds: 0, settled, ..HeadOptions::default() });
-        assert!(second.held_out.is_empty());
-        let of = |fitted: &Fitted| {
-            let HeadCard { cost, ngram_scale, vector_parts, prototypes, words_alone, held_out, .. } =
-                fitted.head.card().clone();
-            let calibration = fitted.head.parts().calibration.clone();
-            (cost, ngram_scale, vector_parts, prototypes, words_alone, held_out, calibration)
-        };
-        assert_eq!(of(&second), of(&first));
-        let untried = fit(&HeadOptions { folds: 0, ..HeadOptions::default() });
-        assert_ne!(of(&untried), of(&first));
     }
 
     #[test]

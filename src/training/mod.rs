@@ -21,7 +21,7 @@ mod words_alone;
 
 pub use aspects::{AspectRow, Mention, read_aspects};
 pub use error::TrainingError;
-pub use fit::{Fitted, HeadOptions, HeadTrainer, Settled, Stage, name_as_text};
+pub use fit::{Fitted, HeadOptions, HeadTrainer, Stage, name_as_text};
 pub use folds::{deal, split, strata};
 pub use labelled::{LabelledRow, LabelledTable, TableOptions};
 pub use prequential::{Prequential, PrequentialOptions, Streamed, Stretch, stream};

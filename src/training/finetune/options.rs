@@ -183,12 +183,9 @@ impl FineTuneOptions {
         }
     }
 
-    /// Rows per class up to which they are few.
-    pub const FEW_ROWS: usize = 30;
-
-    /// The defaults for this many rows: [`Self::few_shot`] up to [`Self::FEW_ROWS`] per class, else [`Self::full`].
+    /// The defaults for this many rows: [`Self::few_shot`] up to 30 rows per class, else [`Self::full`].
     pub fn for_rows(classes: usize, rows: usize) -> Self {
-        if rows <= Self::FEW_ROWS * classes { Self::few_shot(classes) } else { Self::full(classes) }
+        if rows <= 30 * classes { Self::few_shot(classes) } else { Self::full(classes) }
     }
 
     /// # Errors
