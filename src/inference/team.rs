@@ -104,7 +104,8 @@ impl Team {
         self.arrived.fetch_add(1, Ordering::AcqRel);
         let mut spins = 0;
         while self.arrived.load(Ordering::Acquire) < arrivals {
-            if self.broken.load(Ordering::Acquire) {
+            // One that has ended may have come here first: what it did before it ended is seen by now.
+            if self.broken.load(Ordering::Acquire) && self.arrived.load(Ordering::Acquire) < arrivals {
                 return Err(Broken);
             }
             spins += 1;
