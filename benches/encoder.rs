@@ -4,10 +4,11 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing)] // a benchmark that can not run has nothing better to do than stop
 
-use std::path::Path;
+mod common;
+
 use std::time::Instant;
 
-use otklik::inference::{EncodeInput, Encoder, EncoderSpec, Kernel, Pooling, Role};
+use otklik::inference::{EncodeInput, Kernel, Role};
 
 /// Measurements, of which the fastest counts.
 const RUNS: usize = 5;
@@ -19,17 +20,7 @@ const BATCHES: [usize; 4] = [1, 4, 16, 64];
 
 fn main() {
     let named = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/e5-small-ru-en");
-    let encoder = Encoder::load(EncoderSpec {
-        weights: folder.join("model.gguf"),
-        tokenizer: folder.join("tokenizer.json"),
-        pooling: Pooling::Mean,
-        query_prefix: "query: ".to_owned(),
-        passage_prefix: "passage: ".to_owned(),
-        max_tokens: 512,
-        kernel: named.unwrap_or(Kernel::Auto),
-    })
-    .expect("the model comes with the repository");
+    let encoder = common::encoder(named.unwrap_or(Kernel::Auto));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started");
     println!("kernel {}, one thread", encoder.kernel());
     println!("{:>7}{:>8}{:>12}{:>14}", "tokens", "batch", "ms", "tokens/s");

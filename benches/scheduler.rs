@@ -4,14 +4,14 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing)] // a benchmark that can not run has nothing better to do than stop
 
-use std::path::Path;
+mod common;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use otklik::inference::{
-    Begun, ComputePool, Depth, EncodeInput, Encoder, EncoderSpec, InferenceError, Kernel, Lane, PassOutput,
-    PoolOptions, Pooling, Role,
+    Begun, ComputePool, Depth, EncodeInput, Encoder, InferenceError, Kernel, Lane, PassOutput, PoolOptions, Role,
 };
 
 const SINGLES: usize = 400;
@@ -54,17 +54,7 @@ async fn singles(what: &str, pool: &ComputePool, encoder: &Arc<Encoder>) -> f64 
 }
 
 fn main() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/e5-small-ru-en");
-    let encoder = Encoder::load(EncoderSpec {
-        weights: folder.join("model.gguf"),
-        tokenizer: folder.join("tokenizer.json"),
-        pooling: Pooling::Mean,
-        query_prefix: "query: ".to_owned(),
-        passage_prefix: "passage: ".to_owned(),
-        max_tokens: 512,
-        kernel: Kernel::Auto,
-    });
-    let encoder = Arc::new(encoder.expect("the model comes with the repository"));
+    let encoder = Arc::new(common::encoder(Kernel::Auto));
     let pool = Arc::new(ComputePool::start(PoolOptions::default()).expect("threads can be started"));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be started");
     runtime.block_on(async {

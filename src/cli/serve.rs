@@ -8,8 +8,10 @@ use anyhow::Context;
 use clap::Args;
 use otklik::assembly;
 use otklik::cases::CaseStore;
+use otklik::cases::edge::EdgeStore;
 use otklik::config::Config;
 use otklik::server;
+use otklik::tagging::TaggingEngine;
 
 use super::StartProgress;
 
@@ -53,15 +55,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     // The port first: a service that can't be reached need not load a model.
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|problem| ListenError { address, problem })?;
     let address = listener.local_addr().context("the listening socket has no address")?;
-    let (engine, store) = {
-        let config = config.clone();
-        let made = tokio::task::spawn_blocking(move || {
-            let engine = assembly::tagger(&config, &mut StartProgress::default())?;
-            let store = assembly::case_store(&config, &engine)?;
-            anyhow::Ok((Arc::new(engine), Arc::new(store)))
-        });
-        made.await.context("the start was interrupted")??
-    };
+    let (engine, store) = open(config.clone()).await?;
     assembly::recall_corrections(&config, &*engine, &*store).await?;
     announce(address);
     let cases: Arc<dyn CaseStore> = store;
@@ -71,6 +65,16 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     closed.context("the case store was not closed in order")?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tagger and case store, made on a thread of their own.
+pub async fn open(config: Config) -> anyhow::Result<(Arc<TaggingEngine>, Arc<EdgeStore>)> {
+    let made = tokio::task::spawn_blocking(move || {
+        let engine = assembly::tagger(&config, &mut StartProgress::default())?;
+        let store = assembly::case_store(&config, &engine)?;
+        anyhow::Ok((Arc::new(engine), Arc::new(store)))
+    });
+    made.await.context("the start was interrupted")?
 }
 
 /// Says where the service listens and how to call it.

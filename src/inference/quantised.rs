@@ -114,16 +114,11 @@ impl QuantisedLayer {
 
     /// Whether so many members of a team can share the layer.
     pub fn can_be_shared(&self, members: usize) -> bool {
-        let each = |count: usize| count.is_multiple_of(members);
-        let whole_blocks = |columns: usize| (columns / members).is_multiple_of(Int8Matrix::BLOCK);
-        each(self.heads.count)
-            && each(self.hidden)
-            && each(self.up.outputs())
-            && whole_blocks(self.hidden)
-            && whole_blocks(self.up.outputs())
+        let in_blocks = |columns: usize| columns.is_multiple_of(members * Int8Matrix::BLOCK);
+        self.heads.count.is_multiple_of(members) && in_blocks(self.hidden) && in_blocks(self.up.outputs())
     }
 
-    /// The same from slice to slice.
+    /// [`Self::forward`] from slice to slice.
     fn run(&self, states: &[f32], lengths: &[usize], member: &Member<'_>, output: &mut [f32]) -> Result<(), Broken> {
         let mut room = ROOM.take();
         let (mut states, mut output, mut lengths) = (states, output, lengths);

@@ -451,7 +451,13 @@ impl Shared {
             let passes = waiting.iter().map(|waiting| (Arc::clone(&waiting.plan), waiting.pass)).collect();
             let shared = guarded(|| offer.lead(encoder, &passes, &give_way));
             self.withdraw(offer);
-            shared.ok().flatten()?.ok()
+            match shared {
+                Ok(outputs) => outputs?.inspect_err(|error| tracing::warn!(%error, "a shared batch failed")).ok(),
+                Err(error) => {
+                    tracing::warn!(%error, "a shared batch failed");
+                    None
+                }
+            }
         });
         let outputs = match shared {
             Some(outputs) => Ok(Ok(outputs)),
@@ -465,6 +471,7 @@ impl Shared {
             }
             // One text must not take others down: each goes alone, and fails alone.
             _ => {
+                tracing::warn!(texts = waiting.len(), "a batch failed; its texts go one by one");
                 for Waiting { plan, pass, finish } in waiting {
                     let alone = guarded(|| encoder.run(&plan, pass));
                     finish(alone.unwrap_or_else(|_| Err(InferenceError::Panicked)));

@@ -96,7 +96,8 @@ fn a_batch_equals_its_singles_in_any_order_and_size() {
     }
 }
 
-fn fast(kernel: Kernel) -> Encoder {
+/// The encoder that comes with the repository, in 8 bits.
+pub(super) fn fast(kernel: Kernel) -> Encoder {
     Encoder::load(EncoderSpec { kernel, ..spec(model_dir().join("model.gguf")) }).unwrap()
 }
 

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use otklik::assembly;
 use otklik::cases::CaseStore;
 use otklik::config::Config;
 use otklik::server;
@@ -20,8 +19,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use super::{TextArgs, quantile, resident_mb};
-use crate::cli::StartProgress;
 use crate::cli::learning::bar;
+use crate::cli::serve;
 
 /// Callers that share a connection.
 const CALLERS_A_CONNECTION: usize = 8;
@@ -36,8 +35,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every caller sends one text, waits for its tags, and sends the next. Without --address a service of its own is started in this
-process on the embedded defaults, and shares the processors with its callers; it keeps no vectors of texts that come again unless
---set compute.cache_mb says so. With --bulk others send batches all the while: the latencies are still those of single texts.
+process, and shares the processors with its callers; it keeps no vectors of texts that come again, whatever compute.cache_mb says. With --bulk others send batches all the while: the latencies are still those of single texts.
 
 Examples:
   otklik bench server --texts reviews.jsonl --callers 32
@@ -138,22 +136,12 @@ fn print(measured: &Measured) {
 
 /// Starts a service, drives it, and stops it.
 async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Config) -> anyhow::Result<Measured> {
-    if config.compute.cache_mb == Config::default().compute.cache_mb {
-        config.compute.cache_mb = 0;
-    }
+    config.compute.cache_mb = 0;
     let folder = std::env::temp_dir().join(format!("otklik-bench-{}", std::process::id()));
     config.cases.dir = folder.clone();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("no port on the loopback")?;
     let address = listener.local_addr().context("the listening socket has no address")?;
-    let (engine, store) = {
-        let config = config.clone();
-        let made = tokio::task::spawn_blocking(move || {
-            let engine = assembly::tagger(&config, &mut StartProgress::default())?;
-            let store = assembly::case_store(&config, &engine)?;
-            anyhow::Ok((Arc::new(engine), Arc::new(store)))
-        });
-        made.await.context("the start was interrupted")??
-    };
+    let (engine, store) = serve::open(config.clone()).await?;
     let cases: Arc<dyn CaseStore> = store;
     let (stop, stopped) = oneshot::channel::<()>();
     let service = tokio::spawn({

@@ -57,7 +57,7 @@ impl Offer {
     }
 
     /// Takes the offer back; false if a helper has come.
-    pub fn close(&self) -> bool {
+    fn close(&self) -> bool {
         self.state.compare_exchange(OPEN, CLOSED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 

@@ -119,17 +119,7 @@ async fn work_that_waits_when_the_pool_closes_is_answered() {
 }
 
 fn encoder() -> Arc<Encoder> {
-    let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/e5-small-ru-en");
-    let spec = crate::inference::EncoderSpec {
-        weights: folder.join("model.gguf"),
-        tokenizer: folder.join("tokenizer.json"),
-        pooling: crate::inference::Pooling::Mean,
-        query_prefix: "query: ".to_owned(),
-        passage_prefix: "passage: ".to_owned(),
-        max_tokens: 512,
-        kernel: crate::inference::Kernel::Auto,
-    };
-    Arc::new(Encoder::load(spec).unwrap())
+    Arc::new(crate::inference::tests::fast(crate::inference::Kernel::Auto))
 }
 
 /// The vector of a text by way of the pool.

@@ -148,67 +148,51 @@ impl Int8Kernel {
 
     /// Operations done in registers alone; see [`measure`](crate::inference::measure).
     pub fn peak_operations(self, rounds: u32) -> Option<u64> {
-        match self.ready() {
+        match self {
             #[cfg(target_arch = "x86_64")]
-            Ready::Amx(registers) => Some(amx::peak(&registers, rounds)),
+            Self::Amx(tiles) => Some(amx::peak(&Registers::lay_out(tiles), rounds)),
             #[cfg(target_arch = "x86_64")]
-            Ready::Avx512(found) => Some(avx512::peak(found, rounds)),
+            Self::Avx512(found) => Some(avx512::peak(found, rounds)),
             _ => None,
         }
     }
 
-    /// Rows that a block best has.
-    fn rows(self) -> usize {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) => avx512::ROWS * 4,
-            _ => ROWS,
-        }
-    }
-
-    /// Gets ready to multiply on this thread.
-    fn ready(self) -> Ready {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Amx(tiles) => Ready::Amx(Registers::lay_out(tiles)),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512(found) => Ready::Avx512(found),
-            #[cfg(target_arch = "x86_64")]
-            Self::AvxVnni(found) => Ready::AvxVnni(found),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2(found) => Ready::Avx2(found),
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon(found) => Ready::Neon(found),
-            Self::Plain => Ready::Plain,
-        }
-    }
-
     /// `rows · matrix + bias` through the activation, into rows of `output`, one every `stride` numbers.
-    pub fn linear(
-        self,
-        Linear { rows, range, matrix, columns, activation }: Linear<'_>,
-        output: &mut [f32],
-        stride: usize,
-    ) {
-        debug_assert!(rows.inputs() == matrix.inputs(), "rows and matrix differ in their inner dimension");
-        debug_assert!(columns.start.is_multiple_of(COLUMNS) && columns.end <= matrix.outputs());
-        let mut sums = Sums([[0; COLUMNS]; ROWS]);
-        let ready = self.ready();
-        for column in columns.clone().step_by(COLUMNS) {
-            let scales_of_columns = matrix.columns(column);
-            for first in range.clone().step_by(self.rows()) {
-                let count = self.rows().min(range.end - first);
-                let block =
-                    Block { rows: rows.bytes_from(first), stride: rows.stride(), count, panels: matrix.panels(column) };
-                ready.product(block, &mut sums);
-                let into = output.get_mut((first - range.start) * stride..).unwrap_or_default();
-                let scales = rows.scales(first..first + count);
-                let start = column - columns.start;
-                let place = Place { columns: start..columns.len().min(start + COLUMNS), stride, activation };
-                fused_or_split!(write(&sums, scales, scales_of_columns, place, into));
+    pub fn linear(self, linear: Linear<'_>, output: &mut [f32], stride: usize) {
+        let plain = Rows { most: ROWS, multiple: 1 };
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx(tiles) => {
+                let registers = Registers::lay_out(tiles);
+                // Whole tiles are read.
+                let rows = Rows { most: ROWS, multiple: SIDE };
+                linear.run(rows, |block, sums| amx::product(&registers, block, sums), output, stride);
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(found) => {
+                let rows = Rows { most: avx512::ROWS * 4, multiple: 1 };
+                linear.run(rows, |block, sums| avx512::product(found, block, sums), output, stride);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni(found) => {
+                linear.run(plain, |block, sums| avx2::product_vnni(found, block, sums), output, stride);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(found) => linear.run(plain, |block, sums| avx2::product(found, block, sums), output, stride),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(found) => linear.run(plain, |block, sums| neon::product(found, block, sums), output, stride),
+            Self::Plain => linear.run(plain, plain::product, output, stride),
         }
     }
+}
+
+/// How a kernel takes rows.
+#[derive(Clone, Copy)]
+struct Rows {
+    /// Most of a block, at most [`ROWS`].
+    most: usize,
+    /// So many, or a multiple, are read of memory.
+    multiple: usize,
 }
 
 /// A part of a product: of a range of rows and a range of columns.
@@ -222,42 +206,29 @@ pub(crate) struct Linear<'a> {
     pub activation: Activation,
 }
 
-/// A kernel on one thread.
-enum Ready {
-    #[cfg(target_arch = "x86_64")]
-    Amx(Registers),
-    #[cfg(target_arch = "x86_64")]
-    Avx512(avx512::Found),
-    #[cfg(target_arch = "x86_64")]
-    AvxVnni(avx2::FoundVnni),
-    #[cfg(target_arch = "x86_64")]
-    Avx2(avx2::Found),
-    #[cfg(target_arch = "aarch64")]
-    Neon(neon::Found),
-    Plain,
-}
-
-impl Ready {
-    fn product(&self, block: Block<'_>, sums: &mut Sums) {
-        let rows = match self {
-            // Whole tiles are read.
-            #[cfg(target_arch = "x86_64")]
-            Self::Amx(_) => block.count.next_multiple_of(SIDE),
-            _ => block.count,
-        };
-        assert!(block.is_sound(rows), "the rows or panels of a product are not where they should be");
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Amx(registers) => amx::product(registers, block, sums),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512(found) => avx512::product(*found, block, sums),
-            #[cfg(target_arch = "x86_64")]
-            Self::AvxVnni(found) => avx2::product_vnni(*found, block, sums),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2(found) => avx2::product(*found, block, sums),
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon(found) => neon::product(*found, block, sums),
-            Self::Plain => plain::product(block, sums),
+impl Linear<'_> {
+    /// Block by block.
+    fn run(&self, of: Rows, product: impl Fn(Block<'_>, &mut Sums), output: &mut [f32], stride: usize) {
+        let Self { rows, range, matrix, columns, activation } = self;
+        debug_assert!(rows.inputs() == matrix.inputs(), "rows and matrix differ in their inner dimension");
+        debug_assert!(columns.start.is_multiple_of(COLUMNS) && columns.end <= matrix.outputs());
+        let mut sums = Sums([[0; COLUMNS]; ROWS]);
+        for column in columns.clone().step_by(COLUMNS) {
+            let scales_of_columns = matrix.columns(column);
+            for first in range.clone().step_by(of.most) {
+                let count = of.most.min(range.end - first);
+                let block =
+                    Block { rows: rows.bytes_from(first), stride: rows.stride(), count, panels: matrix.panels(column) };
+                let is_sound = block.is_sound(count.next_multiple_of(of.multiple));
+                assert!(is_sound, "the rows or panels of a product are not where they should be");
+                product(block, &mut sums);
+                let into = output.get_mut((first - range.start) * stride..).unwrap_or_default();
+                let scales = rows.scales(first..first + count);
+                let start = column - columns.start;
+                let (columns, activation) = (start..columns.len().min(start + COLUMNS), *activation);
+                let place = Place { columns, stride, activation };
+                fused_or_split!(write(&sums, scales, scales_of_columns, place, into));
+            }
         }
     }
 }
