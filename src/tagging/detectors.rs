@@ -6,14 +6,36 @@
 
 use nalgebra::DMatrix;
 
-use super::discriminant::{DiscriminantError, Example, Fold, Linear, SHRINKAGE, Whitening, class_means, folds};
+use super::discriminant::{
+    DiscriminantError, Example, Fold, Linear, SHRINKAGE, Whitening, class_means, folds, products,
+};
 
 /// One detector: `sigmoid(slope * margin + intercept)`.
 #[derive(Debug, Clone)]
 struct Detector {
-    linear: Linear,
+    border: Border,
     slope: f32,
     intercept: f32,
+}
+
+/// What tells a signal from the rest: `weights . vector + bias` says how much more a vector looks like the signal.
+#[derive(Debug, Clone)]
+struct Border {
+    weights: Vec<f32>,
+    bias: f32,
+}
+
+impl Border {
+    /// Between the classes 0, without the signal, and 1, with it.
+    fn of(linear: &Linear) -> Self {
+        let (weights, bias) = match (linear.weights.as_slice(), linear.biases.as_slice()) {
+            ([without, with], [no, yes]) => {
+                (with.iter().zip(without).map(|(with, without)| with - without).collect(), yes - no)
+            }
+            _ => (Vec::new(), 0.0),
+        };
+        Self { weights, bias }
+    }
 }
 
 /// A detector for each of the classes `0..signals`; examples of the class `signals` carry no signal.
@@ -26,21 +48,25 @@ pub(super) struct Detectors {
 impl Detectors {
     /// Fits on examples of the classes `0..=signals`, all vectors of one length.
     pub fn fit(examples: &[Example<'_>], signals: usize) -> Result<Self, DiscriminantError> {
-        let rows = fit_rows(examples, signals)?;
+        let borders = fit_borders(examples, signals)?;
         let mut judged: Vec<Vec<(f32, bool)>> = vec![Vec::new(); signals];
         let mut places = Vec::with_capacity(examples.len());
         for Fold { kept, held, held_at } in folds(examples, signals + 1) {
-            for ((signal, linear), margins) in fit_rows(&kept, signals)?.iter().enumerate().zip(&mut judged) {
-                margins.extend(held.iter().map(|example| (margin(linear, example.vector), example.class == signal)));
+            let borders = fit_borders(&kept, signals)?;
+            for example in &held {
+                let of_example = margins(borders.iter(), example.vector);
+                for ((signal, margin), margins) in of_example.into_iter().enumerate().zip(&mut judged) {
+                    margins.push((margin, example.class == signal));
+                }
             }
             places.extend(held_at);
         }
         let (mut detectors, mut of_signals) = (Vec::with_capacity(signals), Vec::with_capacity(signals));
-        for (linear, margins) in rows.into_iter().zip(judged) {
+        for (border, margins) in borders.into_iter().zip(judged) {
             let (slope, intercept) = logistic_curve(&margins);
             let probabilities = margins.iter().map(|(margin, _)| sigmoid(slope * margin + intercept));
             of_signals.push(places.iter().copied().zip(probabilities).collect());
-            detectors.push(Detector { linear, slope, intercept });
+            detectors.push(Detector { border, slope, intercept });
         }
         Ok(Self { detectors, judged: of_signals })
     }
@@ -52,13 +78,13 @@ impl Detectors {
 
     /// Probability of each signal.
     pub fn probabilities(&self, vector: &[f32]) -> Vec<f32> {
-        let probability =
-            |detector: &Detector| sigmoid(detector.slope * margin(&detector.linear, vector) + detector.intercept);
-        self.detectors.iter().map(probability).collect()
+        let margins = margins(self.detectors.iter().map(|detector| &detector.border), vector);
+        let probability = |(detector, margin): (&Detector, f32)| sigmoid(detector.slope * margin + detector.intercept);
+        self.detectors.iter().zip(margins).map(probability).collect()
     }
 }
 
-fn fit_rows(examples: &[Example<'_>], signals: usize) -> Result<Vec<Linear>, DiscriminantError> {
+fn fit_borders(examples: &[Example<'_>], signals: usize) -> Result<Vec<Border>, DiscriminantError> {
     let dimension = examples.first().map_or(0, |example| example.vector.len());
     let means = class_means(examples, signals + 1, dimension)?;
     let whitening = Whitening::fit(examples, &means, SHRINKAGE)?;
@@ -69,17 +95,16 @@ fn fit_rows(examples: &[Example<'_>], signals: usize) -> Result<Vec<Linear>, Dis
                 .map(|example| Example { class: usize::from(example.class == signal), ..*example })
                 .collect();
             let sides: DMatrix<f64> = class_means(&sides, 2, dimension)?;
-            Ok(whitening.separate(sides))
+            Ok(Border::of(&whitening.separate(sides)))
         })
         .collect()
 }
 
-/// How much more a vector looks like the signal than like the rest.
-fn margin(linear: &Linear, vector: &[f32]) -> f32 {
-    match linear.logits(vector).as_slice() {
-        [without, with] => with - without,
-        _ => 0.0,
-    }
+/// How much more a vector looks like each signal than like the rest.
+fn margins<'a>(borders: impl Iterator<Item = &'a Border> + Clone, vector: &[f32]) -> Vec<f32> {
+    let mut margins = products(borders.clone().map(|border| border.weights.as_slice()), vector);
+    margins.iter_mut().zip(borders).for_each(|(margin, border)| *margin += border.bias);
+    margins
 }
 
 fn sigmoid(value: f32) -> f32 {

@@ -7,6 +7,9 @@
 //! Calibration of Modern Neural Networks", 2017).
 
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
+use pulp::Arch;
+
+use crate::inference::vectorise::dot;
 
 /// Weight of the sphere against the measured covariance, 0 to 1. More examples a class would want less.
 pub(super) const SHRINKAGE: f64 = 0.5;
@@ -124,8 +127,16 @@ impl Linear {
     }
 
     pub fn logits(&self, vector: &[f32]) -> Vec<f32> {
-        self.weights.iter().zip(&self.biases).map(|(row, bias)| dot(row, vector) + bias).collect()
+        let mut logits = products(self.weights.iter().map(Vec::as_slice), vector);
+        logits.iter_mut().zip(&self.biases).for_each(|(logit, bias)| *logit += bias);
+        logits
     }
+}
+
+/// Inner product of each row with a vector, of which as much counts as the row is long.
+pub(super) fn products<'a>(rows: impl Iterator<Item = &'a [f32]>, vector: &[f32]) -> Vec<f32> {
+    let product = |row: &[f32]| vector.get(..row.len()).map_or(0.0, |vector| dot(row, vector));
+    Arch::new().dispatch(|| rows.map(product).collect())
 }
 
 /// How well probabilities fit, on examples the judging model had not seen.
@@ -261,10 +272,6 @@ fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {
     let powers: Vec<f32> = logits.iter().map(|logit| ((logit - top) / temperature).exp()).collect();
     let sum: f32 = powers.iter().sum();
     powers.into_iter().map(|power| power / sum).collect()
-}
-
-pub(super) fn dot(one: &[f32], other: &[f32]) -> f32 {
-    one.iter().zip(other).map(|(a, b)| a * b).sum()
 }
 
 #[cfg(test)]

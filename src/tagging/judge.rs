@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use super::detectors::Detectors;
 use super::discriminant::{Discriminant, Example, HeldOut};
 use super::examples::ExampleVectors;
-use super::heads::{HeadSet, NO, NgramSpec, SENTIMENT, TEAM, TOPICS, YES};
-use super::opinions::{Counted, Measured, Opinion, best_weight};
+use super::heads::{Head, HeadSet, Lexicon, NO, NgramSpec, SENTIMENT, TEAM, TOPICS, YES};
+use super::opinions::{Measured, Opinion, best_weight};
 use super::sentiment::{self, Polarity, SentimentModel};
 use crate::inference::Depth;
 use crate::tags::{Confidence, HeadIdentity, SentimentLabel, SignalId, TagSource, TeamId, TopicId};
@@ -62,6 +62,9 @@ pub(super) struct Judgement {
     pub polarity: Polarity,
 }
 
+/// What the words of a text say to each head: margins, in the order of [`Judge::opinions`].
+pub(super) struct Words(Vec<Vec<f32>>);
+
 pub(super) struct Judge {
     pub taxonomy: Arc<Taxonomy>,
     pub topics: Vec<JudgedTopic>,
@@ -73,8 +76,8 @@ pub(super) struct Judge {
     sentiment_head: Option<Opinion>,
     teams: Vec<TeamId>,
     team_head: Option<Opinion>,
-    /// How n-grams are counted for the heads.
-    specs: Vec<NgramSpec>,
+    /// The n-grams of the heads, for each way in which they are counted.
+    lexicons: Vec<Lexicon>,
     heads: Vec<HeadIdentity>,
     depth: Depth,
     version: String,
@@ -285,18 +288,17 @@ impl Judge {
     /// Makes the models; `vectors` must have all of [`example_texts`].
     pub fn new(taxonomy: Arc<Taxonomy>, vectors: &ExampleVectors, heads: &HeadSet) -> Result<Self, JudgeError> {
         let mut models = Models::fit(&taxonomy, vectors)?;
-        let specs = heads.specs();
         let ids: Vec<&TopicId> = taxonomy.taggable_topics().map(|topic| &topic.id).collect();
 
         let mut topic_head = Opinion::of(heads, TOPICS, |label| ids.iter().position(|id| id.as_str() == label));
         let judged = models.topics.take_judged();
         if let Some(head) = &mut topic_head {
-            head.weigh(&specs, &models.of_topics.measured(judged));
+            head.weigh(&models.of_topics.measured(judged));
         }
         let mut sentiment_head = Opinion::of(heads, SENTIMENT, polarity_place);
         let judged = models.sentiment.take_judged();
         if let Some(head) = &mut sentiment_head {
-            head.weigh(&specs, &models.of_sentiment.measured(judged));
+            head.weigh(&models.of_sentiment.measured(judged));
         }
         let mut judged = models.detectors.as_mut().map(Detectors::take_judged).unwrap_or_default();
         let mut signals = Vec::new();
@@ -305,7 +307,7 @@ impl Judge {
             let mut head = Opinion::of(heads, signal.id.as_str(), side);
             if let (Some(head), Some(at)) = (&mut head, detector) {
                 let judged = judged.get_mut(at).map(std::mem::take).unwrap_or_default();
-                head.weigh(&specs, &models.measured_signal(at, judged));
+                head.weigh(&models.measured_signal(at, judged));
             }
             if detector.is_none() && head.is_none() {
                 continue;
@@ -328,14 +330,14 @@ impl Judge {
             None => Vec::new(),
         };
         let team_head = Opinion::of(heads, TEAM, |label| teams.iter().position(|team| team.as_str() == label));
-        Ok(Self {
+        let mut judge = Self {
             topics: topics.collect(),
             signals,
             topic_head,
             sentiment_head,
             teams,
             team_head,
-            specs,
+            lexicons: Vec::new(),
             heads: heads.identities(),
             depth: heads.depth(),
             topic_model: models.topics,
@@ -343,26 +345,55 @@ impl Judge {
             sentiment: models.sentiment,
             version: models.version,
             taxonomy,
-        })
+        };
+        let lexicon = |spec: NgramSpec| Lexicon::of(spec, &judge.heads_counting(spec));
+        judge.lexicons = heads.specs().into_iter().map(lexicon).collect();
+        Ok(judge)
     }
 
-    /// Judges a text by its vector and its clean form.
-    pub fn judge(&self, vector: &[f32], text: &str) -> Judgement {
-        let counted = Counted::new(text, &self.specs);
+    /// What the words of a text, in its clean form, say to each head.
+    pub fn words(&self, text: &str) -> Words {
+        let of_lexicon =
+            |lexicon: &Lexicon| lexicon.word_margins(&self.heads_counting(lexicon.spec()), text).into_iter();
+        let mut margins: Vec<_> = self.lexicons.iter().map(|lexicon| (lexicon.spec(), of_lexicon(lexicon))).collect();
+        let of_opinion = |opinion: &Opinion| {
+            let spec = opinion.head().card().ngrams;
+            margins.iter_mut().find(|(of, _)| *of == spec)?.1.next()
+        };
+        Words(self.opinions().map(of_opinion).map(Option::unwrap_or_default).collect())
+    }
+
+    /// Those heads that count n-grams so, in the order of [`Judge::opinions`].
+    fn heads_counting(&self, spec: NgramSpec) -> Vec<&Head> {
+        self.opinions().map(Opinion::head).filter(|head| head.card().ngrams == spec).collect()
+    }
+
+    /// The heads beside the models of examples: of topics, of sentiment, and of signals in their order.
+    fn opinions(&self) -> impl Iterator<Item = &Opinion> {
+        let of_signals = self.signals.iter().filter_map(|signal| signal.head.as_ref());
+        self.topic_head.iter().chain(&self.sentiment_head).chain(of_signals)
+    }
+
+    /// Judges a text by its vector and its words.
+    pub fn judge(&self, vector: &[f32], words: &Words) -> Judgement {
+        let mut words = words.0.iter().map(Vec::as_slice);
+        let mut blend = |head: &Opinion, examples: &mut [f32]| {
+            head.blend(examples, vector, words.next().unwrap_or_default());
+        };
         let mut topics = self.topic_model.probabilities(vector);
         if let Some(head) = &self.topic_head {
-            head.blend(&mut topics, vector, &counted);
+            blend(head, &mut topics);
         }
         let mut polarity = self.sentiment.polarity(vector);
         if let Some(head) = &self.sentiment_head {
-            head.blend(&mut polarity, vector, &counted);
+            blend(head, &mut polarity);
         }
         let detected = self.detectors.as_ref().map(|detectors| detectors.probabilities(vector)).unwrap_or_default();
         let signal = |signal: &JudgedSignal| {
             let detected = signal.detector.map(|at| detected.get(at).copied().unwrap_or(0.0));
             let Some(head) = &signal.head else { return detected.unwrap_or(0.0) };
             let mut sides = detected.map_or([0.5, 0.5], |probability| [1.0 - probability, probability]);
-            head.blend(&mut sides, vector, &counted);
+            blend(head, &mut sides);
             let [_, yes] = sides;
             yes
         };
@@ -372,7 +403,7 @@ impl Judge {
     /// Teams that a head names for a text, most probable first; none without such a head.
     pub fn teams(&self, vector: &[f32], text: &str) -> Vec<(TeamId, f32)> {
         let Some(head) = &self.team_head else { return Vec::new() };
-        let probabilities = head.probabilities(vector, &Counted::new(text, &self.specs));
+        let probabilities = head.probabilities(vector, text);
         let mut teams: Vec<(TeamId, f32)> = self.teams.iter().cloned().zip(probabilities).collect();
         teams.sort_by(|one, other| other.1.total_cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
         teams

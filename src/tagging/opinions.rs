@@ -4,7 +4,7 @@
 //! opinion pool: Genest and Zidek, "Combining Probability Distributions", 1986), whose weight is that under which texts that
 //! neither had seen get the most probable right labels.
 
-use super::heads::{HeadSet, LabelKind, NgramCounts, NgramSpec, ServingHead};
+use super::heads::{Head, HeadSet, LabelKind, NgramCounts, ServingHead};
 
 /// Weight of a head of the user's at the least: it was trained on texts of the kind that it will be asked about, examples were not.
 const LEAST_OF_OWN: f32 = 0.5;
@@ -15,19 +15,9 @@ const LEAST: f32 = 1e-6;
 /// Steps of the weights that are tried, from 0 to 1.
 const STEPS: usize = 20;
 
-/// The n-grams of one text, counted in each of the ways that heads want.
-pub(super) struct Counted(Vec<NgramCounts>);
-
-impl Counted {
-    pub fn new(text: &str, specs: &[NgramSpec]) -> Self {
-        Self(specs.iter().map(|spec| NgramCounts::of(text, *spec)).collect())
-    }
-}
-
 /// A head with the places of its labels among those of the examples' model.
 pub(super) struct Opinion {
     serving: ServingHead,
-    spec: usize,
     /// Place of each of the head's labels.
     places: Vec<usize>,
     /// Weight of the head; the examples' is the rest to 1.
@@ -48,15 +38,14 @@ impl Opinion {
     pub fn of(heads: &HeadSet, name: &str, place: impl Fn(&str) -> Option<usize>) -> Option<Self> {
         let serving = heads.get(name)?.clone();
         let card = serving.head.card();
-        let spec = heads.specs().iter().position(|spec| *spec == card.ngrams)?;
         let places = card.labels.iter().map(|label| place(label)).collect::<Option<Vec<usize>>>()?;
         let weight = card.weight.unwrap_or(1.0).clamp(0.0, 1.0);
-        Some(Self { serving, spec, places, weight })
+        Some(Self { serving, places, weight })
     }
 
     /// Measures the weight where the card does not say it. Without examples to measure on, a head counts as much as they; so does
     /// one that looks at deep vectors, which examples do not have.
-    pub fn weigh(&mut self, specs: &[NgramSpec], judged: &[Measured<'_>]) {
+    pub fn weigh(&mut self, judged: &[Measured<'_>]) {
         let card = self.serving.head.card();
         if card.weight.is_some() {
             return;
@@ -65,7 +54,7 @@ impl Opinion {
             self.weight = LEAST_OF_OWN;
             return;
         }
-        let probabilities = |one: &Measured<'_>| self.probabilities(one.vector, &Counted::new(one.text, specs));
+        let probabilities = |one: &Measured<'_>| self.probabilities(one.vector, one.text);
         let pairs: Vec<(Vec<f32>, &Measured<'_>)> = judged.iter().map(|one| (probabilities(one), one)).collect();
         let best = match card.kind {
             LabelKind::Single => best_weight(
@@ -78,10 +67,14 @@ impl Opinion {
         self.weight = best.unwrap_or(LEAST_OF_OWN).max(least);
     }
 
+    /// The head itself.
+    pub fn head(&self) -> &Head {
+        &self.serving.head
+    }
+
     /// Probability of each of the head's labels.
-    pub fn probabilities(&self, vector: &[f32], counted: &Counted) -> Vec<f32> {
-        let counts = counted.0.get(self.spec);
-        counts.map(|counts| self.serving.head.probabilities(vector, counts)).unwrap_or_default()
+    pub fn probabilities(&self, vector: &[f32], text: &str) -> Vec<f32> {
+        self.head().probabilities(vector, &NgramCounts::of(text, self.head().card().ngrams))
     }
 
     /// True if the head has a label at this place.
@@ -89,13 +82,13 @@ impl Opinion {
         self.places.contains(&place)
     }
 
-    /// The probabilities of the examples' model together with what the head says. A head that looks at deep vectors says nothing of
+    /// The probabilities of the examples' model together with what the head says, whose margins by the words alone are known. A head that looks at deep vectors says nothing of
     /// a stored one, which is not deep.
-    pub fn blend(&self, examples: &mut [f32], vector: &[f32], counted: &Counted) {
+    pub fn blend(&self, examples: &mut [f32], vector: &[f32], of_words: &[f32]) {
         if self.serving.head.parts().mean.len() > vector.len() {
             return;
         }
-        let head = self.probabilities(vector, counted);
+        let head = self.head().probabilities_beside(vector, of_words.to_vec());
         match self.serving.head.card().kind {
             LabelKind::Single => blend(examples, &head, &self.places, self.weight),
             LabelKind::Multi => {

@@ -51,21 +51,18 @@ pub(super) struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// `encodings` are those of the document's voices, in order.
     pub fn new(judge: &Judge, document: &'a Document, encodings: &[Encoding]) -> Self {
-        let spoken = document
-            .voices
-            .iter()
-            .zip(encodings)
-            .map(|(voice, encoding)| Spoken {
-                voice,
-                whole: judge.judge(&encoding.vector, &voice.text),
-                sentences: encoding
-                    .span_vectors
-                    .iter()
-                    .zip(&voice.sentences)
-                    .map(|(vector, sentence)| Some(judge.judge(vector.as_deref()?, document.sentence_text(sentence))))
-                    .collect(),
-            })
-            .collect();
+        let spoken = |(voice, encoding): (&'a Voice, &Encoding)| {
+            let words = judge.words(&voice.text);
+            let sentence = |(vector, sentence): (&Option<Vec<f32>>, &Sentence)| {
+                let (vector, text) = (vector.as_deref()?, document.sentence_text(sentence));
+                // Most short texts are one sentence.
+                let same = text == voice.text;
+                Some(if same { judge.judge(vector, &words) } else { judge.judge(vector, &judge.words(text)) })
+            };
+            let sentences = encoding.span_vectors.iter().zip(&voice.sentences).map(sentence).collect();
+            Spoken { voice, whole: judge.judge(&encoding.vector, &words), sentences }
+        };
+        let spoken = document.voices.iter().zip(encodings).map(spoken).collect();
         Self { document, spoken }
     }
 

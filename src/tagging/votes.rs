@@ -143,7 +143,7 @@ fn new_tag(
 
 /// What the models think of the topics of a stored case: its tags, and what its text and vector say of the others.
 pub(super) fn thoughts(judge: &Judge, tags: &Tags, text: &str, vector: &[f32]) -> Vec<(String, f32)> {
-    let judged = judge.judge(vector, text).topics;
+    let judged = judge.judge(vector, &judge.words(text)).topics;
     let own = |id: &TopicId| {
         let tag = tags.topics.iter().find(|tag| tag.topic_id == *id && tag.source != TagSource::Neighbour);
         tag.map_or(0.0, |tag| tag.confidence.get())

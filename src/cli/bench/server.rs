@@ -22,8 +22,8 @@ use super::{TextArgs, quantile, resident_mb};
 use crate::cli::learning::bar;
 use crate::cli::serve;
 
-/// Callers that share a connection.
-const CALLERS_A_CONNECTION: usize = 8;
+/// Callers that share a connection, as those of one process do.
+const CALLERS_A_CONNECTION: usize = 32;
 
 /// Texts of one batch.
 const BATCH: usize = 64;

@@ -1,13 +1,11 @@
 //! A head at work.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
 use half::f16;
 use pulp::Arch;
 
 use super::ngrams::dampened;
 use super::{HeadCard, LabelKind, NgramCounts};
+use crate::tagging::discriminant::products;
 
 /// From margins to probabilities.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,28 +123,17 @@ pub struct HeadParts {
 pub struct Head {
     card: HeadCard,
     parts: HeadParts,
-    rows: HashMap<u32, u32, BuildHasherDefault<AsItIs>>,
+    /// The weights of the vector, a row a label: `[labels][dimension]`.
+    by_label: Vec<f32>,
 }
 
-/// Hashes are spread already.
-#[derive(Debug, Clone, Copy, Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u32(&mut self, value: u32) {
-        // The table takes its bucket from the low bits and its tag from the high ones.
-        self.0 = u64::from(value) << 32 | u64::from(value);
-    }
+/// An n-gram of a text that a head knows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct KnownNgram {
+    /// Its place among the head's.
+    pub row: usize,
+    /// Its dampened count in the text.
+    pub weight: f32,
 }
 
 impl Head {
@@ -177,12 +164,15 @@ impl Head {
             (Calibration::Curves(curves), LabelKind::Multi) if curves.len() == labels => {}
             _ => return Err("the calibration does not fit the labels".to_owned()),
         }
+        if !parts.hashes.is_sorted_by(|one, next| one < next) {
+            return Err("hashes: they do not rise".to_owned());
+        }
         let numbers = [&parts.mean, &parts.dense, &parts.rarity, &parts.sparse, &parts.bias];
         if !numbers.iter().all(|part| part.iter().all(|value| value.is_finite())) {
             return Err("a weight is not finite".to_owned());
         }
-        let rows = parts.hashes.iter().copied().zip(0..).collect();
-        Ok(Self { card, parts, rows })
+        let by_label = (0..labels).flat_map(|label| parts.dense.iter().skip(label).step_by(labels).copied()).collect();
+        Ok(Self { card, parts, by_label })
     }
 
     /// Where it comes from and what it can do.
@@ -197,7 +187,15 @@ impl Head {
 
     /// Probability of each label, in the order of the card's labels. `ngrams` are counted as the card says.
     pub fn probabilities(&self, vector: &[f32], ngrams: &NgramCounts) -> Vec<f32> {
-        self.calibrated(self.margins(vector, ngrams))
+        self.probabilities_beside(vector, self.word_margins(&self.known(ngrams)))
+    }
+
+    /// The same, with the part of the margins that words decide.
+    pub(in crate::tagging) fn probabilities_beside(&self, vector: &[f32], mut margins: Vec<f32>) -> Vec<f32> {
+        let centred: Vec<f32> = vector.iter().zip(&self.parts.mean).map(|(value, mean)| value - mean).collect();
+        let of_vector = products(self.by_label.chunks_exact(self.parts.mean.len().max(1)), &centred);
+        margins.iter_mut().zip(of_vector).for_each(|(margin, of_vector)| *margin += of_vector);
+        self.calibrated(margins)
     }
 
     /// Indices of the labels that are given for these probabilities: the most probable one, or all from their thresholds on.
@@ -215,31 +213,31 @@ impl Head {
         }
     }
 
-    /// Distance of a text from the border of each label.
-    fn margins(&self, vector: &[f32], ngrams: &NgramCounts) -> Vec<f32> {
-        debug_assert_eq!(ngrams.spec(), self.card.ngrams);
-        let known: Vec<(u32, f32)> = ngrams
-            .counts()
-            .iter()
-            .filter_map(|(hash, count)| {
-                let row = self.rows.get(hash)?;
-                Some((*row, dampened(*count) * self.parts.rarity.get(*row as usize)?))
-            })
-            .collect();
+    /// The part of each label's margin that words decide, whatever the vector.
+    pub(super) fn word_margins(&self, known: &[KnownNgram]) -> Vec<f32> {
+        let weigh = |ngram: &KnownNgram| Some((ngram.row, ngram.weight * self.parts.rarity.get(ngram.row)?));
+        let known: Vec<(usize, f32)> = known.iter().filter_map(weigh).collect();
         let length = known.iter().map(|(_, value)| value * value).sum::<f32>().sqrt();
         let mut margins = self.parts.bias.clone();
         let labels = margins.len();
         Arch::new().dispatch(|| {
-            let centred = vector.iter().zip(&self.parts.mean).map(|(value, mean)| value - mean);
-            for (value, weights) in centred.zip(self.parts.dense.chunks_exact(labels)) {
-                add(&mut margins, value, weights);
-            }
             for (row, value) in &known {
-                let at = *row as usize * labels;
-                add(&mut margins, value / length, self.parts.sparse.get(at..at + labels).unwrap_or_default());
+                let at = row * labels;
+                let weights = self.parts.sparse.get(at..at + labels).unwrap_or_default();
+                margins.iter_mut().zip(weights).for_each(|(margin, weight)| *margin += value / length * weight);
             }
         });
         margins
+    }
+
+    /// The n-grams of a text that it knows. Where many texts are asked about, a [`Lexicon`](super::Lexicon) is faster.
+    fn known(&self, ngrams: &NgramCounts) -> Vec<KnownNgram> {
+        debug_assert_eq!(ngrams.spec(), self.card.ngrams);
+        let known = |(hash, count): &(u32, u32)| {
+            let row = self.parts.hashes.binary_search(hash).ok()?;
+            Some(KnownNgram { row, weight: dampened(*count) })
+        };
+        ngrams.counts().iter().filter_map(known).collect()
     }
 
     pub(crate) fn calibrated(&self, mut margins: Vec<f32>) -> Vec<f32> {
@@ -252,11 +250,6 @@ impl Head {
 fn most_probable(probabilities: &[f32]) -> Vec<usize> {
     let best = probabilities.iter().enumerate().rev().max_by(|one, other| one.1.total_cmp(other.1));
     best.map(|(label, _)| label).into_iter().collect()
-}
-
-#[inline(always)]
-fn add(margins: &mut [f32], value: f32, weights: &[f32]) {
-    margins.iter_mut().zip(weights).for_each(|(margin, weight)| *margin += value * weight);
 }
 
 /// Makes probabilities of margins.

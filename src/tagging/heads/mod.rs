@@ -7,6 +7,7 @@ mod card;
 mod error;
 mod file;
 mod head;
+mod lexicon;
 mod ngrams;
 mod set;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub use card::{HeadCard, HeldOutFigures, LabelKind};
 pub use error::HeadError;
 pub use head::{Calibration, Curve, Head, HeadParts, TopCurve};
 pub(crate) use head::{logit, softmax};
+pub(super) use lexicon::Lexicon;
 pub(crate) use ngrams::dampened;
 pub use ngrams::{NgramCounts, NgramSpec};
 pub use set::{HeadSet, NO, SENTIMENT, ServingHead, TEAM, TOPICS, YES};

@@ -9,7 +9,7 @@ fn encoder() -> EncoderIdentity {
     EncoderIdentity { id: "small".to_owned(), sha256: "00ff".to_owned() }
 }
 
-fn card(labels: &[&str]) -> HeadCard {
+pub(super) fn card(labels: &[&str]) -> HeadCard {
     HeadCard {
         name: "label".to_owned(),
         kind: LabelKind::Single,

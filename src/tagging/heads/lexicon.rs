@@ -1,0 +1,174 @@
+//! The n-grams of several heads in one list, so that each n-gram of a text is looked up once for all of them.
+
+use super::head::KnownNgram;
+use super::ngrams::dampened;
+use super::{Head, NgramCounts, NgramSpec};
+
+/// The n-grams that any of some heads knows; the heads count them alike.
+#[derive(Debug, Clone)]
+pub(in crate::tagging) struct Lexicon {
+    spec: NgramSpec,
+    /// Rising.
+    hashes: Vec<u32>,
+    places: Places,
+    /// For each n-gram its place in each head: `[n-grams][heads]`; [`UNKNOWN`] where a head does not know it.
+    rows: Vec<u32>,
+    heads: usize,
+}
+
+/// The place of what is not there.
+const UNKNOWN: u32 = u32::MAX;
+
+impl Lexicon {
+    /// Of the heads that count n-grams so.
+    pub fn of(spec: NgramSpec, heads: &[&Head]) -> Self {
+        let mut hashes: Vec<u32> = heads.iter().flat_map(|head| &head.parts().hashes).copied().collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        let mut rows = vec![UNKNOWN; hashes.len() * heads.len()];
+        for (column, head) in heads.iter().enumerate() {
+            let mut known = head.parts().hashes.iter().zip(0u32..).peekable();
+            for (hash, rows) in hashes.iter().zip(rows.chunks_exact_mut(heads.len())) {
+                if let (Some((_, row)), Some(slot)) = (known.next_if(|(known, _)| *known == hash), rows.get_mut(column))
+                {
+                    *slot = row;
+                }
+            }
+        }
+        Self { spec, places: Places::of(&hashes), hashes, rows, heads: heads.len() }
+    }
+
+    /// How n-grams are counted.
+    pub fn spec(&self) -> NgramSpec {
+        self.spec
+    }
+
+    /// What the words of a text say to each of the heads: margins of its labels. `heads` are those that the lexicon was made of.
+    pub fn word_margins(&self, heads: &[&Head], text: &str) -> Vec<Vec<f32>> {
+        let ngrams = NgramCounts::of(text, self.spec);
+        let most = ngrams.counts().len();
+        let mut known: Vec<Vec<KnownNgram>> = (0..self.heads).map(|_| Vec::with_capacity(most)).collect();
+        for (hash, count) in ngrams.counts() {
+            let Some(at) = self.places.find(&self.hashes, *hash) else { continue };
+            let weight = dampened(*count);
+            let rows = self.rows.get(at * self.heads..(at + 1) * self.heads).unwrap_or_default();
+            for (known, row) in known.iter_mut().zip(rows).filter(|(_, row)| **row != UNKNOWN) {
+                known.push(KnownNgram { row: *row as usize, weight });
+            }
+        }
+        heads.iter().zip(&known).map(|(head, known)| head.word_margins(known)).collect()
+    }
+}
+
+/// Where each hash stands among rising hashes.
+#[derive(Debug, Clone)]
+struct Places {
+    /// One bit for each hash of [`Places::SPACE`] that could be: most n-grams of a text are not known, and a look here costs less
+    /// than one in the list, which lies further away.
+    sieve: Vec<u64>,
+    /// For each start of a hash, the place of the first that begins so or later; and one more.
+    starts: Vec<u32>,
+    /// Bits of a hash behind those that number its bit in the sieve.
+    below_sieve: u32,
+    /// Bits of a hash behind its start.
+    below_start: u32,
+}
+
+impl Places {
+    /// Bits of the sieve for each hash, at least: one in nine of the unknown passes.
+    const SPACE: usize = 8;
+
+    fn of(hashes: &[u32]) -> Self {
+        let bits = |count: usize| count.next_power_of_two().clamp(64, 1 << 30).trailing_zeros();
+        let (of_sieve, of_starts) = (bits(hashes.len() * Self::SPACE), bits(hashes.len()));
+        let (below_sieve, below_start) = (u32::BITS - of_sieve, u32::BITS - of_starts);
+        let mut sieve = vec![0u64; (1 << of_sieve) / 64];
+        for hash in hashes {
+            let number = hash >> below_sieve;
+            if let Some(word) = sieve.get_mut((number / 64) as usize) {
+                *word |= 1 << (number % 64);
+            }
+        }
+        let starts = 0..=1u64 << of_starts;
+        let first = |start: u64| hashes.partition_point(|hash| u64::from(hash >> below_start) < start) as u32;
+        Self { sieve, starts: starts.map(first).collect(), below_sieve, below_start }
+    }
+
+    /// False for most of the unknown.
+    fn may_be_known(&self, hash: u32) -> bool {
+        let number = hash >> self.below_sieve;
+        self.sieve.get((number / 64) as usize).is_some_and(|word| word >> (number % 64) & 1 == 1)
+    }
+
+    /// Place of a hash; `hashes` are those that the places were made of.
+    fn find(&self, hashes: &[u32], hash: u32) -> Option<usize> {
+        if !self.may_be_known(hash) {
+            return None;
+        }
+        let start = (hash >> self.below_start) as usize;
+        let (first, end) = (*self.starts.get(start)? as usize, *self.starts.get(start + 1)? as usize);
+        hashes.get(first..end)?.iter().position(|known| *known == hash).map(|at| first + at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tagging::heads::set_tests::card;
+    use crate::tagging::heads::{Calibration, HeadCard, HeadParts, TopCurve};
+
+    fn head(texts: &[&str], labels: &[&str]) -> Head {
+        let spec = NgramSpec::default();
+        let mut hashes: Vec<u32> =
+            texts.iter().flat_map(|text| NgramCounts::of(text, spec).counts().to_vec()).map(|(hash, _)| hash).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        let features = hashes.len();
+        let parts = HeadParts {
+            mean: vec![0.25, -0.5],
+            dense: (0..2 * labels.len()).map(|at| at as f32 - 1.5).collect(),
+            rarity: (0..features).map(|at| 1.0 + (at % 7) as f32).collect(),
+            sparse: (0..features * labels.len()).map(|at| (at * 37 % 101) as f32 / 50.0 - 1.0).collect(),
+            hashes,
+            bias: (0..labels.len()).map(|label| label as f32 / 8.0).collect(),
+            calibration: Calibration::Softmax { slope: 1.0, top: TopCurve::STRAIGHT },
+        };
+        Head::new(HeadCard { features, ..card(labels) }, parts).unwrap()
+    }
+
+    #[test]
+    fn together_heads_say_what_each_says_alone() {
+        let one = head(&["не работает касса", "card is blocked"], &["a", "b", "c"]);
+        let other = head(&["касса не приняла карту"], &["yes", "no"]);
+        let heads = [&one, &other];
+        let lexicon = Lexicon::of(NgramSpec::default(), &heads);
+        let vector = [0.6, -0.8];
+        for text in ["касса не работает, касса!", "my card was blocked", "", "ю", "совсем о другом"]
+        {
+            let together = lexicon.word_margins(&heads, text);
+            let ngrams = NgramCounts::of(text, NgramSpec::default());
+            for (head, margins) in heads.iter().zip(together) {
+                assert_eq!(head.probabilities_beside(&vector, margins), head.probabilities(&vector, &ngrams), "{text}");
+            }
+        }
+        assert!(Lexicon::of(NgramSpec::default(), &[]).word_margins(&[], "текст").is_empty());
+    }
+
+    #[test]
+    fn every_known_hash_is_found_at_its_place_and_no_other() {
+        let spread = |at: u32| at.wrapping_mul(0x9e37_79b9);
+        for known in [0, 1, 7, 64, 65, 5_000] {
+            let mut hashes: Vec<u32> = (0..known).map(spread).chain([u32::MAX]).collect();
+            hashes.sort_unstable();
+            let places = Places::of(&hashes);
+            for (at, hash) in hashes.iter().enumerate() {
+                assert!(places.may_be_known(*hash));
+                assert_eq!(places.find(&hashes, *hash), Some(at));
+            }
+            let others = || (known..known + 10_000).map(spread);
+            assert!(others().all(|hash| places.find(&hashes, hash).is_none()));
+            let passed = others().filter(|hash| places.may_be_known(*hash)).count();
+            assert!(passed < 2_000, "{passed} of 10000 beside {known}");
+        }
+    }
+}
