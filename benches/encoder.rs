@@ -1,48 +1,62 @@
-//! The encoder by length of texts and size of batches: tokens a second of one thread, and milliseconds of a batch.
+//! The encoder by length of texts and size of batches, on one thread. Items are tokens.
 //!
-//! `cargo bench --bench encoder`, or with one kernel: `cargo bench --bench encoder -- avx2`
+//! `cargo bench --bench encoder`; one length of text, `cargo bench --bench encoder -- of_20_words`
 
-#![allow(clippy::expect_used, clippy::indexing_slicing)] // a benchmark that can not run has nothing better to do than stop
+#![allow(clippy::expect_used)] // a benchmark that can not run has nothing better to do than stop
 
 mod common;
 
-use std::time::Instant;
+use std::sync::LazyLock;
 
-use otklik::inference::{EncodeInput, Kernel, Role};
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use otklik::inference::{EncodeInput, Encoder, Kernel, Role};
 
-/// Measurements, of which the fastest counts.
-const RUNS: usize = 5;
+static ENCODER: LazyLock<Encoder> = LazyLock::new(|| common::encoder(Kernel::Auto));
 
-/// Words of a text; a word is some three tokens.
-const WORDS: [usize; 5] = [1, 5, 20, 60, 160];
+static THREAD: LazyLock<rayon::ThreadPool> =
+    LazyLock::new(|| rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started"));
 
+/// Texts of a batch.
 const BATCHES: [usize; 4] = [1, 4, 16, 64];
 
+/// Of so many words each; a word is one token or two.
+fn encode(bencher: Bencher, words: usize, batch: usize) {
+    let word = |place: usize| ["перевод", "комиссия", "карта", "банк", "поддержка"].into_iter().cycle().nth(place % 5);
+    let text = |number: usize| (0..words).filter_map(|at| word(number + at)).collect::<Vec<_>>().join(" ");
+    let texts: Vec<String> = (0..batch).map(text).collect();
+    let inputs: Vec<EncodeInput> = texts.iter().map(|text| EncodeInput::new(text, Role::Query)).collect();
+    let encode = || THREAD.install(|| ENCODER.encode(&inputs)).expect("texts can be encoded");
+    let tokens: usize = encode().iter().map(|encoding| encoding.tokens).sum();
+    bencher.counter(ItemsCount::new(tokens)).bench(encode);
+}
+
+#[divan::bench(args = BATCHES)]
+fn of_1_word(bencher: Bencher, batch: usize) {
+    encode(bencher, 1, batch);
+}
+
+#[divan::bench(args = BATCHES)]
+fn of_5_words(bencher: Bencher, batch: usize) {
+    encode(bencher, 5, batch);
+}
+
+#[divan::bench(args = BATCHES)]
+fn of_20_words(bencher: Bencher, batch: usize) {
+    encode(bencher, 20, batch);
+}
+
+#[divan::bench(args = BATCHES, max_time = 5)]
+fn of_60_words(bencher: Bencher, batch: usize) {
+    encode(bencher, 60, batch);
+}
+
+#[divan::bench(args = BATCHES, max_time = 5)]
+fn of_160_words(bencher: Bencher, batch: usize) {
+    encode(bencher, 160, batch);
+}
+
 fn main() {
-    let named = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
-    let encoder = common::encoder(named.unwrap_or(Kernel::Auto));
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started");
-    println!("kernel {}, one thread", encoder.kernel());
-    println!("{:>7}{:>8}{:>12}{:>14}", "tokens", "batch", "ms", "tokens/s");
-    for words in WORDS {
-        for batch in BATCHES {
-            let texts: Vec<String> = (0..batch)
-                .map(|index| {
-                    let word =
-                        |place: usize| ["перевод", "комиссия", "карта", "банк", "поддержка"][(index + place) % 5];
-                    (0..words).map(word).collect::<Vec<_>>().join(" ")
-                })
-                .collect();
-            let inputs: Vec<EncodeInput> = texts.iter().map(|text| EncodeInput::new(text, Role::Query)).collect();
-            let mut best = f64::INFINITY;
-            let mut tokens = 0;
-            for _ in 0..RUNS {
-                let began = Instant::now();
-                let encodings = pool.install(|| encoder.encode(&inputs)).expect("texts can be encoded");
-                best = best.min(began.elapsed().as_secs_f64());
-                tokens = encodings.iter().map(|encoding| encoding.tokens).sum();
-            }
-            println!("{:>7}{batch:>8}{:>12.2}{:>14.0}", tokens / batch, best * 1e3, tokens as f64 / best);
-        }
-    }
+    println!("kernel {}, one thread; items are tokens", ENCODER.kernel());
+    divan::main();
 }

@@ -148,6 +148,8 @@ settings! {
         max_message_bytes: usize = 16 * 1024 * 1024, Integer(1_024, 256 * 1024 * 1024);
         /// Calls in work at once; a stream counts as one. More are refused at once with RESOURCE_EXHAUSTED.
         max_concurrent_requests: usize = 256, Integer(1, 100_000);
+        /// Threads that talk with callers; 0 is one for every four processors. They share the processors with those that compute, and a few keep up with many of those.
+        async_threads: usize = 0, Integer(0, 1_024);
         /// Time a call may take if its caller set no deadline, in milliseconds; also the time for each request of a stream.
         default_deadline_ms: u64 = 10_000, Integer(1, 86_400_000);
         /// Most time that any call of one response may take, in milliseconds, whatever its caller asked for.

@@ -356,9 +356,9 @@ fn a_benchmark_says_what_it_measured() {
     }
     assert_ne!(encoder["kernel"], "f32");
 
-    let load = ["--callers", "2", "--bulk", "1", "--seconds", "1", "--json"];
+    let load = ["--callers", "2", "--bulk", "1", "--seconds", "1", "--beside-encoder", "--json"];
     let server = measured(&[&["server", "--texts", "in.jsonl"], &load[..]].concat());
-    for key in ["texts", "tokens", "texts_per_s", "p50_ms", "p99_ms"] {
+    for key in ["texts", "tokens", "texts_per_s", "p50_ms", "p99_ms", "encoder_texts_per_s", "encoder_share"] {
         assert!(server[key].as_f64().unwrap() > 0.0, "{key} in {server}");
     }
     assert_eq!((server["failed"].as_u64(), server["refused"].as_u64()), (Some(0), Some(0)), "{server}");

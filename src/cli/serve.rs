@@ -10,6 +10,7 @@ use otklik::assembly;
 use otklik::cases::CaseStore;
 use otklik::cases::edge::EdgeStore;
 use otklik::config::Config;
+use otklik::inference::CacheCounts;
 use otklik::server;
 use otklik::tagging::TaggingEngine;
 
@@ -46,8 +47,17 @@ pub fn run(args: ServeArgs, mut config: Config) -> anyhow::Result<ExitCode> {
         config.server.listen = address;
     }
     server::log_panics_without_message();
-    let runtime = tokio::runtime::Runtime::new().context("the async runtime can't be started")?;
-    runtime.block_on(serve(config))
+    runtime(&config)?.block_on(serve(config))
+}
+
+/// The threads that talk with callers.
+pub fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
+    let threads = match config.server.async_threads {
+        0 => std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(4)),
+        threads => threads,
+    };
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(threads).enable_all().build().context("the async runtime can't be started")
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
@@ -59,11 +69,13 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     assembly::recall_corrections(&config, &*engine, &*store).await?;
     announce(address);
     let cases: Arc<dyn CaseStore> = store;
-    let served = server::serve(&config, engine, Arc::clone(&cases), listener, server::shutdown_signal()).await;
+    let tagger = Arc::clone(&engine);
+    let served = server::serve(&config, tagger, Arc::clone(&cases), listener, server::shutdown_signal()).await;
     let closed = cases.close().await;
     served.context("the service ended")?;
     closed.context("the case store was not closed in order")?;
-    tracing::info!("stopped");
+    let CacheCounts { hits, misses } = engine.cache_counts();
+    tracing::info!(cache_hits = hits, cache_misses = misses, "stopped");
     Ok(ExitCode::SUCCESS)
 }
 

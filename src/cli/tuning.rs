@@ -39,6 +39,10 @@ pub struct TuningArgs {
     /// Highest learning rate of the topmost layer [default: 0.0002; 0.00005 for up to 16 labels]
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
+    /// Learn each batch a second time with its tokens moved against it, by this share of their length (1 is usual): takes twice as
+    /// long, and learns more of a few thousand rows
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    adversary: f64,
     /// Longer texts are cut to so many tokens while the encoder learns; fewer are faster
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=512))]
     max_tokens: u32,
@@ -141,6 +145,7 @@ impl TuningArgs {
             class_balance: if balanced { 1.0 } else { default.class_balance },
             selection: if balanced { Selection::MacroF1 } else { Selection::Accuracy },
             contrast: default.contrast.filter(|_| kind == LabelKind::Single),
+            adversary: self.adversary,
             storage: self.storage.into(),
             seed: args.head.seed,
             ..default

@@ -29,6 +29,9 @@ const TURN_TOKENS: usize = 512;
 /// What a thread takes of the queue at least, if there is so much: fewer tokens go through the encoder hardly any faster.
 const LEAST_TURN_TOKENS: usize = 64;
 
+/// The same while all other threads are busy: the weights come from memory once for more texts, and nobody stands idle for it.
+const LEAST_BUSY_TURN_TOKENS: usize = 160;
+
 /// Tokens of a batch that is shared with a thread that has nothing to do; larger ones have fewer to wait for.
 const SHARED_TOKENS: usize = 128;
 
@@ -411,7 +414,8 @@ impl Shared {
 
     /// A fair part of what waits, so that all threads have their share of it.
     fn turn_tokens(&self, queue: &Queue) -> usize {
-        queue.lanes.tokens().div_ceil(self.options.threads.max(1)).clamp(LEAST_TURN_TOKENS, TURN_TOKENS)
+        let least = if queue.idle == 0 { LEAST_BUSY_TURN_TOKENS } else { LEAST_TURN_TOKENS };
+        queue.lanes.tokens().div_ceil(self.options.threads.max(1)).clamp(least, TURN_TOKENS)
     }
 
     fn turn(&self, lane: Lane, jobs: Vec<Job<Work>>) {
@@ -442,6 +446,8 @@ impl Shared {
 
     fn encode(&self, encoder: &Arc<Encoder>, lane: Lane, offer: Option<&Arc<Offer>>, waiting: Vec<Waiting>) {
         let passes: Vec<(&EncodePlan, usize)> = waiting.iter().map(|waiting| (&*waiting.plan, waiting.pass)).collect();
+        let tokens: usize = waiting.iter().map(|waiting| waiting.plan.tokens(waiting.pass)).sum();
+        tracing::trace!(texts = passes.len(), tokens, ?lane, shared = offer.is_some(), "batch");
         let give_way = || {
             if lane == Lane::Bulk {
                 self.serve_interactive();

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
+use otklik::assembly;
 use otklik::cases::CaseStore;
 use otklik::config::Config;
+use otklik::inference::{ComputePool, EncodeInput, Encoder, Role};
 use otklik::server;
 use otklik::server::wire::v1::tagging_service_client::TaggingServiceClient;
 use otklik::server::wire::v1::{self, batch_classify_result};
@@ -31,16 +33,21 @@ const BATCH: usize = 64;
 /// What passes before calls count.
 const WARM_UP: Duration = Duration::from_secs(1);
 
+/// How long the service and the encoder alone are measured before it is the other's turn.
+const TURN_SECONDS: u64 = 2;
+
 /// Measures the service, one that runs or one of its own
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every caller sends one text, waits for its tags, and sends the next. Without --address a service of its own is started in this
-process, and shares the processors with its callers; it keeps no vectors of texts that come again, whatever compute.cache_mb says. With --bulk others send batches all the while: the latencies are still those of single texts.
+process, and shares the processors with its callers; it keeps no vectors of texts that come again, whatever compute.cache_mb says.
+With --bulk others send batches all the while: the latencies are still those of single texts.
 
 Examples:
   otklik bench server --texts reviews.jsonl --callers 32
   otklik bench server --texts reviews.jsonl --callers 1                       the latency of a service at rest
   otklik bench server --texts reviews.jsonl --callers 1 --bulk 4              the same while it works through batches
+  otklik bench server --texts reviews.jsonl --beside-encoder                  what share of the encoder's own rate reaches callers
   otklik bench server --texts reviews.jsonl --address 127.0.0.1:50077 --json")]
 pub struct ServerArgs {
     #[command(flatten)]
@@ -54,6 +61,9 @@ pub struct ServerArgs {
     /// Callers of batches beside them
     #[arg(long, value_name = "N", default_value_t = 0)]
     bulk: u16,
+    /// Measure the encoder alone too, by turns with the service, and say what share of its rate the service keeps
+    #[arg(long, conflicts_with = "address")]
+    beside_encoder: bool,
     /// How long calls count
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
@@ -84,6 +94,10 @@ struct Measured {
     /// Calls that failed otherwise.
     failed: usize,
     bulk_texts_per_s: f64,
+    /// Of the encoder alone on the same texts, by turns with the service, if that was asked for.
+    encoder_texts_per_s: Option<f64>,
+    /// The service's rate over that.
+    encoder_share: Option<f64>,
     /// Of this process, service and callers, if the service runs in it.
     rss_mb: Option<f64>,
 }
@@ -95,15 +109,17 @@ struct Seen {
     tokens: usize,
     refused: usize,
     failed: usize,
+    /// Texts tagged in batches.
+    in_bulk: usize,
 }
 
 /// Measures and prints.
 pub fn run(args: &ServerArgs, config: Config) -> anyhow::Result<ExitCode> {
     let texts = Arc::new(args.texts.read()?);
-    let runtime = tokio::runtime::Runtime::new().context("the async runtime can't be started")?;
+    let runtime = serve::runtime(&config)?;
     let measured = runtime.block_on(async {
         match args.address {
-            Some(address) => drive(args, texts, address).await,
+            Some(address) => Ok(Measured::of(args, drive(args, &texts, address, args.seconds).await?, args.seconds)),
             None => drive_own(args, texts, config).await,
         }
     })?;
@@ -129,6 +145,9 @@ fn print(measured: &Measured) {
     if measured.bulk_callers > 0 {
         anstream::println!("  in bulk  {:>9.1} texts/s beside", measured.bulk_texts_per_s);
     }
+    if let (Some(alone), Some(share)) = (measured.encoder_texts_per_s, measured.encoder_share) {
+        anstream::println!("  encoder  {alone:>9.1} texts/s alone, of which the service keeps {:.0} %", 100.0 * share);
+    }
     if let Some(rss) = measured.rss_mb {
         anstream::println!("  memory   {rss:>9.0} MB resident, callers included");
     }
@@ -141,6 +160,7 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
     config.cases.dir = folder.clone();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("no port on the loopback")?;
     let address = listener.local_addr().context("the listening socket has no address")?;
+    let alone = if args.beside_encoder { Some(Arc::new(Alone::start(&config)?)) } else { None };
     let (engine, store) = serve::open(config.clone()).await?;
     let cases: Arc<dyn CaseStore> = store;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -152,7 +172,10 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
             server::serve(&config, engine, cases, listener, told).await
         }
     });
-    let measured = drive(args, texts, address).await;
+    let measured = match &alone {
+        None => drive(args, &texts, address, args.seconds).await.map(|seen| Measured::of(args, seen, args.seconds)),
+        Some(alone) => by_turns(args, &texts, address, alone).await,
+    };
     let _ = stop.send(());
     service.await.context("the service was interrupted")?.context("the service ended")?;
     cases.close().await.context("the case store was not closed in order")?;
@@ -160,66 +183,106 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
     measured.map(|measured| Measured { rss_mb: resident_mb(), ..measured })
 }
 
-async fn drive(args: &ServerArgs, texts: Arc<Vec<String>>, address: SocketAddr) -> anyhow::Result<Measured> {
+/// An encoder of its own, with as many threads as the service's.
+struct Alone {
+    encoder: Arc<Encoder>,
+    pool: Arc<ComputePool>,
+}
+
+impl Alone {
+    fn start(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self { encoder: assembly::load_encoder(config)?.encoder, pool: assembly::start_pool(config)? })
+    }
+
+    /// Encodes texts for a turn: how many it got through, and in how many seconds.
+    fn work(&self, texts: &[String]) -> anyhow::Result<(usize, f64)> {
+        let inputs: Vec<EncodeInput<'_>> = texts.iter().map(|text| EncodeInput::new(text, Role::Query)).collect();
+        let (mut done, began) = (0, Instant::now());
+        while began.elapsed() < Duration::from_secs(TURN_SECONDS) {
+            done += self.pool.run_blocking(|| self.encoder.encode(&inputs))?.len();
+        }
+        Ok((done, began.elapsed().as_secs_f64()))
+    }
+}
+
+/// The service and the encoder alone, one after the other, so that whatever else the machine does slows down both.
+async fn by_turns(
+    args: &ServerArgs,
+    texts: &Arc<Vec<String>>,
+    address: SocketAddr,
+    alone: &Arc<Alone>,
+) -> anyhow::Result<Measured> {
+    let turns = args.seconds.div_ceil(TURN_SECONDS);
+    let (mut seen, mut encoded, mut seconds) = (Seen::default(), 0, 0.0);
+    for _ in 0..turns {
+        let (alone, of_alone) = (Arc::clone(alone), Arc::clone(texts));
+        let (done, took) = tokio::task::spawn_blocking(move || alone.work(&of_alone)).await??;
+        (encoded, seconds) = (encoded + done, seconds + took);
+        seen.add(drive(args, texts, address, TURN_SECONDS).await?);
+    }
+    let measured = Measured::of(args, seen, turns * TURN_SECONDS);
+    let alone = encoded as f64 / seconds;
+    Ok(Measured { encoder_texts_per_s: Some(alone), encoder_share: Some(measured.texts_per_s / alone), ..measured })
+}
+
+async fn drive(args: &ServerArgs, texts: &Arc<Vec<String>>, address: SocketAddr, seconds: u64) -> anyhow::Result<Seen> {
     let begins = Instant::now() + WARM_UP;
-    let ends = begins + Duration::from_secs(args.seconds);
+    let ends = begins + Duration::from_secs(seconds);
     let next = Arc::new(AtomicUsize::new(0));
     let mut channels = Vec::new();
     for _ in 0..(usize::from(args.callers) + usize::from(args.bulk)).div_ceil(CALLERS_A_CONNECTION) {
         channels.push(connect(address).await?);
     }
     let mut of_caller = channels.iter().cycle().cloned();
-    let mut callers = Vec::new();
-    for _ in 0..args.callers {
-        let Some(channel) = of_caller.next() else { break };
-        let caller =
-            Caller { client: client(channel), texts: Arc::clone(&texts), next: Arc::clone(&next), begins, ends };
-        callers.push(tokio::spawn(caller.call()));
-    }
-    let mut bulk = Vec::new();
-    for _ in 0..args.bulk {
-        let Some(channel) = of_caller.next() else { break };
-        let caller =
-            Caller { client: client(channel), texts: Arc::clone(&texts), next: Arc::clone(&next), begins, ends };
-        bulk.push(tokio::spawn(caller.call_in_bulk()));
-    }
-    let bar = bar("measuring", args.seconds, args.quiet);
+    let caller = |channel| {
+        let (texts, next) = (Arc::clone(texts), Arc::clone(&next));
+        Caller { client: client(channel), texts, next, begins, ends }
+    };
+    let singles =
+        of_caller.by_ref().take(usize::from(args.callers)).map(|channel| tokio::spawn(caller(channel).call()));
+    let singles: Vec<_> = singles.collect();
+    let bulk = of_caller.take(usize::from(args.bulk)).map(|channel| tokio::spawn(caller(channel).call_in_bulk()));
+    let bulk: Vec<_> = bulk.collect();
+    let bar = bar("measuring", seconds, args.quiet);
     while Instant::now() < ends {
         tokio::time::sleep(Duration::from_millis(250).min(ends.saturating_duration_since(Instant::now()))).await;
         bar.set_position(begins.elapsed().as_secs());
     }
     bar.finish_and_clear();
     let mut all = Seen::default();
-    for caller in callers {
-        let seen = caller.await.context("a caller was interrupted")?;
-        all.milliseconds.extend(seen.milliseconds);
-        all.tokens += seen.tokens;
-        all.refused += seen.refused;
-        all.failed += seen.failed;
+    for caller in singles {
+        all.add(caller.await.context("a caller was interrupted")?);
     }
-    let mut in_bulk = 0;
     for caller in bulk {
-        in_bulk += caller.await.context("a caller was interrupted")?;
+        all.in_bulk += caller.await.context("a caller was interrupted")?;
     }
-    all.milliseconds.sort_by(f64::total_cmp);
-    let seconds = args.seconds as f64;
-    Ok(Measured {
-        callers: args.callers,
-        bulk_callers: args.bulk,
-        seconds,
-        texts: all.milliseconds.len(),
-        tokens: all.tokens,
-        texts_per_s: all.milliseconds.len() as f64 / seconds,
-        tokens_per_s: all.tokens as f64 / seconds,
-        p50_ms: quantile(&all.milliseconds, 0.5),
-        p95_ms: quantile(&all.milliseconds, 0.95),
-        p99_ms: quantile(&all.milliseconds, 0.99),
-        max_ms: quantile(&all.milliseconds, 1.0),
-        refused: all.refused,
-        failed: all.failed,
-        bulk_texts_per_s: in_bulk as f64 / seconds,
-        rss_mb: None,
-    })
+    Ok(all)
+}
+
+impl Measured {
+    fn of(args: &ServerArgs, mut seen: Seen, seconds: u64) -> Self {
+        seen.milliseconds.sort_by(f64::total_cmp);
+        let seconds = seconds as f64;
+        Self {
+            callers: args.callers,
+            bulk_callers: args.bulk,
+            seconds,
+            texts: seen.milliseconds.len(),
+            tokens: seen.tokens,
+            texts_per_s: seen.milliseconds.len() as f64 / seconds,
+            tokens_per_s: seen.tokens as f64 / seconds,
+            p50_ms: quantile(&seen.milliseconds, 0.5),
+            p95_ms: quantile(&seen.milliseconds, 0.95),
+            p99_ms: quantile(&seen.milliseconds, 0.99),
+            max_ms: quantile(&seen.milliseconds, 1.0),
+            refused: seen.refused,
+            failed: seen.failed,
+            bulk_texts_per_s: seen.in_bulk as f64 / seconds,
+            encoder_texts_per_s: None,
+            encoder_share: None,
+            rss_mb: None,
+        }
+    }
 }
 
 fn client(channel: Channel) -> TaggingServiceClient<Channel> {
@@ -289,6 +352,14 @@ impl Caller {
 }
 
 impl Seen {
+    fn add(&mut self, other: Self) {
+        self.milliseconds.extend(other.milliseconds);
+        self.tokens += other.tokens;
+        self.refused += other.refused;
+        self.failed += other.failed;
+        self.in_bulk += other.in_bulk;
+    }
+
     fn note(&mut self, status: &Status) {
         match status.code() {
             Code::ResourceExhausted => self.refused += 1,

@@ -222,9 +222,9 @@ impl Head {
         let labels = margins.len();
         Arch::new().dispatch(|| {
             for (row, value) in &known {
-                let at = row * labels;
+                let (at, value) = (row * labels, value / length);
                 let weights = self.parts.sparse.get(at..at + labels).unwrap_or_default();
-                margins.iter_mut().zip(weights).for_each(|(margin, weight)| *margin += value / length * weight);
+                margins.iter_mut().zip(weights).for_each(|(margin, weight)| *margin += value * weight);
             }
         });
         margins

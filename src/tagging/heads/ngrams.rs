@@ -72,7 +72,8 @@ impl NgramCounts {
 
 /// How much a count weighs beside others in the same text: the fifth time says less than the first.
 pub(crate) fn dampened(count: u32) -> f32 {
-    1.0 + (count as f32).ln()
+    // Most stand there once, and a logarithm takes its time.
+    if count == 1 { 1.0 } else { 1.0 + (count as f32).ln() }
 }
 
 fn hash(line: &str, start: usize, end: usize, kind: u64) -> Option<u32> {

@@ -121,6 +121,11 @@ impl Network {
         &self.places
     }
 
+    /// The table of tokens, a row for each id in use.
+    pub fn tokens_mut(&mut self) -> &mut Parameter {
+        &mut self.tokens
+    }
+
     fn place(&self, id: u32) -> usize {
         self.places.get(&id).copied().unwrap_or(0)
     }

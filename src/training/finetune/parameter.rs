@@ -2,7 +2,7 @@
 
 use super::matrix::Matrix;
 use super::rounding;
-use crate::inference::vectorise::{add, vectorised};
+use crate::inference::vectorise::{add, add_scaled, vectorised};
 
 /// How a parameter is learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,32 @@ impl Parameter {
     /// What the passes see.
     pub fn seen(&self) -> &Matrix {
         self.rounded.as_ref().unwrap_or(&self.value)
+    }
+
+    /// Moves what the passes see along the gradient, by a share of the mean length of the rows; gives what they saw before.
+    pub fn disturb(&mut self, share: f64) -> Option<Matrix> {
+        let gradient = self.gradient.as_ref()?;
+        let length = |values: &[f32]| values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+        let steepness = length(gradient.values());
+        if steepness <= f64::MIN_POSITIVE {
+            return None;
+        }
+        let seen = self.rounded.as_mut().unwrap_or(&mut self.value);
+        let before = seen.clone();
+        let rows = (seen.values().len() / seen.columns().max(1)).max(1);
+        // The root of the mean square, which the mean length of rows of about one length is.
+        let row = length(seen.values()) / (rows as f64).sqrt();
+        let scale = (share * row / steepness) as f32;
+        vectorised(
+            #[inline(always)]
+            || add_scaled(seen.values_mut(), scale, gradient.values()),
+        );
+        Some(before)
+    }
+
+    /// Takes a disturbance back.
+    pub fn settle(&mut self, before: Matrix) {
+        *self.rounded.as_mut().unwrap_or(&mut self.value) = before;
     }
 
     pub fn is_frozen(&self) -> bool {

@@ -12,7 +12,9 @@ use tempfile::TempDir;
 
 use super::check::{Differences, noise};
 use super::dropout::Dropout;
+use super::matrix::Matrix;
 use super::network::{Extent, Network};
+use super::parameter::Parameter;
 use super::trainer::Trainer;
 use super::*;
 use crate::inference::{EncodeInput, Encoder, EncoderSpec, Kernel, Pooling, Role, Weights};
@@ -423,4 +425,36 @@ fn an_untrained_pass_gives_the_vectors_of_the_encoder() {
             assert!((one - other).abs() < 1e-5, "{one} and {other}");
         }
     }
+}
+
+#[test]
+fn a_pass_against_moved_tokens_has_a_larger_loss_and_leaves_the_table_as_it_was() {
+    let folder = encoder_folder();
+    let ids: Vec<u32> = (0..VOCABULARY as u32).collect();
+    let rows = rows(7, 3);
+    let batch: Vec<usize> = (0..7).collect();
+    let trainer = |adversary| {
+        let weights = Weights::read(&folder.path().join("model.gguf")).unwrap();
+        let network = Network::new(weights, extent(&ids, Pooling::Mean)).unwrap();
+        Trainer::new(network, FineTuneOptions { adversary, dropout: 0.0, ..options() }, &rows)
+    };
+    let mut calm = trainer(0.0);
+    let loss = calm.gradients(&rows, &batch, 5).unwrap();
+    let mut disturbed = trainer(0.1);
+    assert_eq!(disturbed.gradients(&rows, &batch, 5).unwrap(), loss, "the loss is that of the texts as they are");
+    for (one, other) in calm.parameters().iter().zip(disturbed.parameters()) {
+        assert_eq!(one.values(), other.values(), "{}", one.name);
+    }
+    let length = |trainer: &Trainer| {
+        let gradients = trainer.parameters().into_iter().filter_map(Parameter::gradient);
+        gradients.flat_map(Matrix::values).map(|value| value * value).sum::<f32>().sqrt()
+    };
+    let (once, twice) = (length(&calm), length(&disturbed));
+    assert!(twice > 1.5 * once && twice < 4.0 * once, "gradients of two passes: {once} and {twice}");
+
+    let before = calm.network.tokens_mut().disturb(0.1).unwrap();
+    let moved = calm.gradients(&rows, &batch, 5).unwrap();
+    assert!(moved > loss, "{moved} against the texts, {loss} as they are");
+    calm.network.tokens_mut().settle(before);
+    assert_eq!(calm.gradients(&rows, &batch, 5).unwrap(), loss);
 }

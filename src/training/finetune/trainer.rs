@@ -73,36 +73,56 @@ impl Trainer {
         let targets: Vec<Target<'_>> = examples.iter().map(|row| self.target(row)).collect();
         let total: f32 = targets.iter().map(|target| target.weight).sum();
         let spans: Vec<Span<'_>> = spans(&parts, &examples, &targets, dropout);
-        match self.options.contrast {
+        let loss = Self::pass(&mut self.network, &mut self.head, &self.options, &spans, &targets, total)?;
+        if self.options.adversary > 0.0
+            && let Some(before) = self.network.tokens_mut().disturb(self.options.adversary)
+        {
+            let passed = Self::pass(&mut self.network, &mut self.head, &self.options, &spans, &targets, total);
+            self.network.tokens_mut().settle(before);
+            passed?;
+        }
+        Ok(loss)
+    }
+
+    /// One pass there and back: adds up gradients, gives the loss.
+    fn pass(
+        network: &mut Network,
+        head: &mut Head,
+        options: &FineTuneOptions,
+        spans: &[Span<'_>],
+        targets: &[Target<'_>],
+        total: f32,
+    ) -> candle_core::Result<f64> {
+        match options.contrast {
             // The contrastive loss needs the vectors of all parts before any of them can go back.
-            Some(options) if spans.len() > 1 => {
+            Some(contrasting) if spans.len() > 1 => {
                 let mut vectors = Vec::new();
-                for span in &spans {
-                    vectors.extend(self.network.vectors(&span.texts, span.dropout)?.into_values());
+                for span in spans {
+                    vectors.extend(network.vectors(&span.texts, span.dropout)?.into_values());
                 }
-                let vectors = Matrix::new(self.network.hidden(), vectors);
-                let mut loss = self.head.classify(&vectors, &targets, total, &self.options)?;
-                loss.add(contrast(&vectors, &targets, options)?);
+                let vectors = Matrix::new(network.hidden(), vectors);
+                let mut loss = head.classify(&vectors, targets, total, options)?;
+                loss.add(contrast(&vectors, targets, contrasting)?);
                 let mut slopes = loss.gradient.values();
-                for span in &spans {
+                for span in spans {
                     let (here, later) =
                         slopes.split_at_checked(span.texts.len() * vectors.columns()).unwrap_or_default();
                     slopes = later;
-                    let (_, cache) = self.network.forward(&span.texts, span.dropout)?;
+                    let (_, cache) = network.forward(&span.texts, span.dropout)?;
                     let gradient = Matrix::new(vectors.columns(), here.to_vec());
-                    self.network.backward(&span.texts, &gradient, cache, span.dropout)?;
+                    network.backward(&span.texts, &gradient, cache, span.dropout)?;
                 }
                 Ok(loss.value)
             }
-            options => {
+            contrasting => {
                 let mut value = 0.0;
-                for span in &spans {
-                    let (vectors, cache) = self.network.forward(&span.texts, span.dropout)?;
-                    let mut loss = self.head.classify(&vectors, span.targets, total, &self.options)?;
-                    if let Some(options) = options {
-                        loss.add(contrast(&vectors, span.targets, options)?);
+                for span in spans {
+                    let (vectors, cache) = network.forward(&span.texts, span.dropout)?;
+                    let mut loss = head.classify(&vectors, span.targets, total, options)?;
+                    if let Some(contrasting) = contrasting {
+                        loss.add(contrast(&vectors, span.targets, contrasting)?);
                     }
-                    self.network.backward(&span.texts, &loss.gradient, cache, span.dropout)?;
+                    network.backward(&span.texts, &loss.gradient, cache, span.dropout)?;
                     value += loss.value;
                 }
                 Ok(value)
