@@ -110,8 +110,18 @@ impl Encoder {
     /// [`InferenceError::Read`] or [`InferenceError::Format`] with the file at fault, [`InferenceError::Kernel`].
     pub fn load(spec: EncoderSpec) -> Result<Self, InferenceError> {
         let kernel = spec.kernel.resolve()?;
-        let bert = Bert::new(Weights::read(&spec.weights)?, kernel.int8(), kernel.device()?)?;
-        let tokens = TextTokens::read(&spec.tokenizer, bert.vocabulary())?;
+        let (bert, tokens) = std::thread::scope(|scope| {
+            let tokens = scope.spawn(|| TextTokens::read(&spec.tokenizer));
+            let weights = Weights::read(&spec.weights);
+            let bert = weights.and_then(|weights| Bert::new(weights, kernel.int8(), kernel.device()?));
+            (bert, tokens.join().unwrap_or(Err(InferenceError::Panicked)))
+        });
+        let (bert, tokens) = (bert?, tokens?);
+        let (known, rows) = (tokens.known(), bert.vocabulary());
+        if known > rows {
+            let problem = format!("has {known} tokens, but the weights have rows for only {rows}");
+            return Err(InferenceError::Format { path: spec.tokenizer, problem });
+        }
         let max_tokens = spec.max_tokens.min(bert.positions());
         Ok(Self { bert, tokens, spec: EncoderSpec { kernel, ..spec }, max_tokens })
     }

@@ -82,28 +82,34 @@ pub(super) struct TextTokens {
     after: Vec<u32>,
     /// Ids that a text must not have, whatever a customer writes.
     special: HashSet<u32>,
+    /// Tokens that it knows.
+    known: usize,
     /// What stands in their place.
     unknown: u32,
 }
 
 impl TextTokens {
-    /// Reads `tokenizer.json`; ids at or above `vocabulary` would be a mismatch with the weights and are refused.
-    pub fn read(path: &Path, vocabulary: usize) -> Result<Self, InferenceError> {
+    /// Reads `tokenizer.json`.
+    pub fn read(path: &Path) -> Result<Self, InferenceError> {
         let bytes = std::fs::read(path).map_err(|source| InferenceError::Read { path: path.to_owned(), source })?;
         let bad = |problem: String| InferenceError::Format { path: path.to_owned(), problem };
         let kind: Kind = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
         if kind.is_unigram() {
             let tokenizer = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
-            Self::of(tokenizer, vocabulary, |tokenizer| Splitter::Unigram(Box::new(tokenizer))).map_err(bad)
+            Self::of(tokenizer, |tokenizer| Splitter::Unigram(Box::new(tokenizer))).map_err(bad)
         } else {
             let tokenizer = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
-            Self::of(tokenizer, vocabulary, |tokenizer| Splitter::Other(Box::new(tokenizer))).map_err(bad)
+            Self::of(tokenizer, |tokenizer| Splitter::Other(Box::new(tokenizer))).map_err(bad)
         }
+    }
+
+    /// The tokens that it knows: ids are below their number.
+    pub fn known(&self) -> usize {
+        self.known
     }
 
     fn of<M: Model>(
         mut tokenizer: Tokenizer<M>,
-        vocabulary: usize,
         splitter: impl FnOnce(Tokenizer<M>) -> Splitter,
     ) -> Result<Self, String> {
         tokenizer.with_padding(None);
@@ -122,9 +128,6 @@ impl TextTokens {
             .map(|(id, _)| id)
             .collect();
         let known = tokenizer.get_vocab_size(true);
-        if known > vocabulary {
-            return Err(format!("has {known} tokens, but the weights have rows for only {vocabulary}"));
-        }
         let probe = tokenizer.encode("a", true).map_err(|error| error.to_string())?;
         let frame = probe.get_special_tokens_mask();
         let leading = frame.iter().take_while(|flag| **flag == 1).count();
@@ -134,6 +137,7 @@ impl TextTokens {
             before: ids.iter().take(leading).copied().collect(),
             after: ids.iter().skip(ids.len().saturating_sub(trailing)).copied().collect(),
             special,
+            known,
             unknown,
             splitter: splitter(tokenizer),
         })

@@ -125,6 +125,8 @@ pub struct Head {
     parts: HeadParts,
     /// The weights of the vector, a row a label: `[labels][dimension]`.
     by_label: Vec<f32>,
+    /// Rarity and weights of each n-gram side by side, as they are read: `[features][1 + labels]`.
+    by_ngram: Vec<f32>,
 }
 
 /// An n-gram of a text that a head knows.
@@ -172,7 +174,12 @@ impl Head {
             return Err("a weight is not finite".to_owned());
         }
         let by_label = (0..labels).flat_map(|label| parts.dense.iter().skip(label).step_by(labels).copied()).collect();
-        Ok(Self { card, parts, by_label })
+        let mut by_ngram = Vec::with_capacity(parts.hashes.len() * (1 + labels));
+        for (rarity, weights) in parts.rarity.iter().zip(parts.sparse.chunks_exact(labels)) {
+            by_ngram.push(*rarity);
+            by_ngram.extend_from_slice(weights);
+        }
+        Ok(Self { card, parts, by_label, by_ngram })
     }
 
     /// Where it comes from and what it can do.
@@ -215,16 +222,19 @@ impl Head {
 
     /// The part of each label's margin that words decide, whatever the vector.
     pub(super) fn word_margins(&self, known: &[KnownNgram]) -> Vec<f32> {
-        let weigh = |ngram: &KnownNgram| Some((ngram.row, ngram.weight * self.parts.rarity.get(ngram.row)?));
-        let known: Vec<(usize, f32)> = known.iter().filter_map(weigh).collect();
-        let length = known.iter().map(|(_, value)| value * value).sum::<f32>().sqrt();
+        let labels = self.parts.bias.len();
+        let row = |ngram: &KnownNgram| {
+            let row = self.by_ngram.get(ngram.row * (1 + labels)..(ngram.row + 1) * (1 + labels))?;
+            let (rarity, weights) = row.split_first()?;
+            Some((ngram.weight * rarity, weights))
+        };
+        let known: Vec<(f32, &[f32])> = known.iter().filter_map(row).collect();
+        let length = known.iter().map(|(value, _)| value * value).sum::<f32>().sqrt();
         let mut margins = self.parts.bias.clone();
-        let labels = margins.len();
         Arch::new().dispatch(|| {
-            for (row, value) in &known {
-                let (at, value) = (row * labels, value / length);
-                let weights = self.parts.sparse.get(at..at + labels).unwrap_or_default();
-                margins.iter_mut().zip(weights).for_each(|(margin, weight)| *margin += value * weight);
+            for (value, weights) in &known {
+                let value = value / length;
+                margins.iter_mut().zip(*weights).for_each(|(margin, weight)| *margin += value * weight);
             }
         });
         margins

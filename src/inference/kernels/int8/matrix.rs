@@ -1,6 +1,7 @@
 //! Weights in 8 bits, laid out as the kernels read them.
 
 use super::{COLUMNS, ColumnScales, DEPTH, Group, PANEL, STEP};
+use crate::inference::kernels::vectorise::vectorised;
 
 /// A layer's matrix and bias.
 #[derive(Debug)]
@@ -38,20 +39,19 @@ impl Int8Matrix {
         };
         matrix.bias.resize(columns, 0.0);
         let scales = matrix.scale.iter_mut().zip(&mut matrix.total);
+        let mut rounded = vec![0i8; inputs];
         for ((column, weights), (scale, total)) in weights.chunks_exact(inputs.max(1)).enumerate().zip(scales) {
-            let largest = weights.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
+            let (largest, sum) = vectorised(
+                #[inline(always)]
+                || round(weights, &mut rounded),
+            );
             *scale = largest / 127.0;
-            let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-            let panel = matrix.panels.chunks_exact_mut(groups).nth(column / PANEL).unwrap_or_default();
-            let mut sum = 0;
-            for (group, weights) in panel.iter_mut().zip(weights.chunks(DEPTH)) {
-                let places = group.0.iter_mut().skip(column % PANEL * DEPTH);
-                for (place, weight) in places.zip(weights) {
-                    *place = (weight * inverse).round() as i8;
-                    sum += i32::from(*place);
-                }
-            }
             *total = *scale * sum as f32;
+            let panel = matrix.panels.chunks_exact_mut(groups).nth(column / PANEL).unwrap_or_default();
+            for (group, rounded) in panel.iter_mut().zip(rounded.chunks(DEPTH)) {
+                let places = group.0.iter_mut().skip(column % PANEL * DEPTH);
+                places.zip(rounded).for_each(|(place, rounded)| *place = *rounded);
+            }
         }
         matrix
     }
@@ -77,4 +77,13 @@ impl Int8Matrix {
             bias: self.bias.get(column..).unwrap_or_default(),
         }
     }
+}
+
+/// Rounds weights to 8 bits; the largest in size, and the sum of what they were rounded to.
+#[inline(always)]
+fn round(weights: &[f32], rounded: &mut [i8]) -> (f32, i32) {
+    let largest = weights.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
+    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    rounded.iter_mut().zip(weights).for_each(|(rounded, weight)| *rounded = (weight * inverse).round() as i8);
+    (largest, rounded.iter().map(|rounded| i32::from(*rounded)).sum())
 }
