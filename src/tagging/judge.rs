@@ -346,8 +346,11 @@ impl Judge {
             version: models.version,
             taxonomy,
         };
-        let lexicon = |spec: NgramSpec| Lexicon::of(spec, &judge.heads_counting(spec));
-        judge.lexicons = heads.specs().into_iter().map(lexicon).collect();
+        let lexicon = |spec: NgramSpec| {
+            let counting = judge.heads_counting(spec);
+            (!counting.is_empty()).then(|| Lexicon::of(spec, &counting))
+        };
+        judge.lexicons = heads.specs().into_iter().filter_map(lexicon).collect();
         Ok(judge)
     }
 
