@@ -39,8 +39,8 @@ pub struct TuningArgs {
     /// Highest learning rate of the topmost layer [default: 0.0002; 0.00005 for up to 16 labels]
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
-    /// Learn each batch a second time with its tokens moved against it, by this share of their length (1 is usual): takes twice as
-    /// long, and learns more of a few thousand rows
+    /// Learn each batch a second time with its tokens moved against it, by this share of their length; 0 is not at all, a step with
+    /// it takes twice as long
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     adversary: f64,
     /// Longer texts are cut to so many tokens while the encoder learns; fewer are faster

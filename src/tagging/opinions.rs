@@ -82,8 +82,8 @@ impl Opinion {
         self.places.contains(&place)
     }
 
-    /// The probabilities of the examples' model together with what the head says, whose margins by the words alone are known. A head that looks at deep vectors says nothing of
-    /// a stored one, which is not deep.
+    /// The probabilities of the examples' model together with what the head says; `of_words` are its margins by the words alone. A
+    /// head that looks at deep vectors says nothing of a stored one, which is not deep.
     pub fn blend(&self, examples: &mut [f32], vector: &[f32], of_words: &[f32]) {
         if self.serving.head.parts().mean.len() > vector.len() {
             return;

@@ -109,6 +109,12 @@ fn start(folder: &Path, options: FineTuneOptions, checkpoint: Option<&Path>) -> 
     FineTune::start(&weights, Pooling::Mean, rows(60, 1), rows(30, 2), options, checkpoint)
 }
 
+/// The small encoder of a folder, all its tokens in use.
+fn network(folder: &Path, pooling: Pooling) -> Network {
+    let ids: Vec<u32> = (0..VOCABULARY as u32).collect();
+    Network::new(Weights::read(&folder.join("model.gguf")).unwrap(), extent(&ids, pooling)).unwrap()
+}
+
 fn encoder_folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     small_encoder(folder.path(), GgmlDType::F32);
@@ -118,7 +124,6 @@ fn encoder_folder() -> TempDir {
 #[test]
 fn gradients_of_all_parameters_are_those_of_differences() {
     let folder = encoder_folder();
-    let ids: Vec<u32> = (0..VOCABULARY as u32).collect();
     let rows = rows(7, 3);
     let batch: Vec<usize> = (0..7).collect();
     let contrast = Some(Contrast { weight: 0.5, temperature: 0.5, rows_per_class: 2 });
@@ -130,9 +135,7 @@ fn gradients_of_all_parameters_are_those_of_differences() {
     ] {
         let options = FineTuneOptions { contrast, memory_tokens, class_balance: 0.5, ..options() };
         let run = |inputs: Option<&[Vec<f32>]>| {
-            let weights = Weights::read(&folder.path().join("model.gguf")).unwrap();
-            let network = Network::new(weights, extent(&ids, pooling)).unwrap();
-            let mut trainer = Trainer::new(network, options.clone(), &rows);
+            let mut trainer = Trainer::new(network(folder.path(), pooling), options.clone(), &rows);
             for (parameter, values) in trainer.parameters_mut().into_iter().zip(inputs.unwrap_or_default()) {
                 parameter.value.values_mut().copy_from_slice(values);
             }
@@ -151,15 +154,12 @@ fn gradients_of_all_parameters_are_those_of_differences() {
 #[test]
 fn parts_of_a_batch_add_up_to_the_whole() {
     let folder = encoder_folder();
-    let ids: Vec<u32> = (0..VOCABULARY as u32).collect();
     let rows = rows(9, 3);
     let batch: Vec<usize> = (0..9).collect();
     for contrast in [None, Some(Contrast { weight: 0.5, temperature: 0.2, rows_per_class: 2 })] {
         let run = |memory_tokens| {
-            let weights = Weights::read(&folder.path().join("model.gguf")).unwrap();
-            let network = Network::new(weights, extent(&ids, Pooling::Mean)).unwrap();
             let options = FineTuneOptions { contrast, memory_tokens, dropout: 0.0, ..options() };
-            let mut trainer = Trainer::new(network, options, &rows);
+            let mut trainer = Trainer::new(network(folder.path(), Pooling::Mean), options, &rows);
             let loss = trainer.gradients(&rows, &batch, 0).unwrap();
             let gradients = trainer.parameters().into_iter().flat_map(|one| one.gradient().unwrap().values().to_vec());
             (loss, gradients.collect::<Vec<f32>>())
@@ -430,13 +430,11 @@ fn an_untrained_pass_gives_the_vectors_of_the_encoder() {
 #[test]
 fn a_pass_against_moved_tokens_has_a_larger_loss_and_leaves_the_table_as_it_was() {
     let folder = encoder_folder();
-    let ids: Vec<u32> = (0..VOCABULARY as u32).collect();
     let rows = rows(7, 3);
     let batch: Vec<usize> = (0..7).collect();
     let trainer = |adversary| {
-        let weights = Weights::read(&folder.path().join("model.gguf")).unwrap();
-        let network = Network::new(weights, extent(&ids, Pooling::Mean)).unwrap();
-        Trainer::new(network, FineTuneOptions { adversary, dropout: 0.0, ..options() }, &rows)
+        let options = FineTuneOptions { adversary, dropout: 0.0, ..options() };
+        Trainer::new(network(folder.path(), Pooling::Mean), options, &rows)
     };
     let mut calm = trainer(0.0);
     let loss = calm.gradients(&rows, &batch, 5).unwrap();
