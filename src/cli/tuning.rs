@@ -43,6 +43,9 @@ pub struct TuningArgs {
     /// it takes twice as long
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     adversary: f64,
+    /// Keep the mean of the weights over so many passes, exponentially, in place of those of the last step; 0 is the last step
+    #[arg(long, value_name = "PASSES", default_value_t = 0.0)]
+    average: f64,
     /// Longer texts are cut to so many tokens while the encoder learns; fewer are faster
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=512))]
     max_tokens: u32,
@@ -146,6 +149,7 @@ impl TuningArgs {
             selection: if balanced { Selection::MacroF1 } else { Selection::Accuracy },
             contrast: default.contrast.filter(|_| kind == LabelKind::Single),
             adversary: self.adversary,
+            average_epochs: self.average,
             storage: self.storage.into(),
             seed: args.head.seed,
             ..default

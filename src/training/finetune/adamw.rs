@@ -11,7 +11,7 @@ const SECOND_KEPT: f64 = 0.999;
 const EPSILON: f32 = 1e-8;
 
 /// Numbers that one task takes.
-const BLOCK: usize = 65_536;
+pub(super) const BLOCK: usize = 65_536;
 
 /// Share of the highest learning rate at a step, 0 to 1.
 pub(super) fn rate_share(options: &FineTuneOptions, step: u64, steps: u64) -> f64 {

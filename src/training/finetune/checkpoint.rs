@@ -159,7 +159,10 @@ impl Checkpoint {
                 ("value", parameter.values()),
                 ("first", parameter.first_moment.as_slice()),
                 ("second", parameter.second_moment.as_slice()),
+                ("average", parameter.average.as_slice()),
             ]
+            .into_iter()
+            .filter(|(_, values)| !values.is_empty())
             .map(|(kind, values)| (format!("{kind}/{}", parameter.name), Values::new(values)))
         });
         let best = parameters
@@ -215,6 +218,9 @@ impl Checkpoint {
                 fill("value", &parameter.name, parameter.value.values_mut())?;
                 fill("first", &parameter.name, &mut parameter.first_moment)?;
                 fill("second", &parameter.name, &mut parameter.second_moment)?;
+                if !parameter.average.is_empty() {
+                    fill("average", &parameter.name, &mut parameter.average)?;
+                }
                 parameter.refresh();
                 if best.is_some() {
                     fill("best", &parameter.name, &mut best_values)?;

@@ -1,5 +1,8 @@
 //! A matrix that is learned: its values, its gradient, and what the optimiser keeps about it.
 
+use rayon::prelude::*;
+
+use super::adamw::BLOCK;
 use super::matrix::Matrix;
 use super::rounding;
 use crate::inference::vectorise::{add, add_scaled, vectorised};
@@ -25,6 +28,8 @@ pub(super) struct Parameter {
     pub first_moment: Vec<f32>,
     /// Mean of squared gradients.
     pub second_moment: Vec<f32>,
+    /// Mean of the values over the last steps; empty where none is kept.
+    pub average: Vec<f32>,
     gradient: Option<Matrix>,
     /// What the passes see in place of `value`, for a parameter that is learned as it will be stored.
     rounded: Option<Matrix>,
@@ -39,6 +44,7 @@ impl Parameter {
             treatment,
             first_moment: vec![0.0; size],
             second_moment: vec![0.0; size],
+            average: Vec::new(),
             gradient: None,
             rounded: None,
         }
@@ -47,8 +53,16 @@ impl Parameter {
     /// A parameter that keeps its values.
     pub fn frozen(name: impl Into<String>, value: Matrix) -> Self {
         let treatment = Treatment { depth: 0, decays: false, head: false };
-        let (first_moment, second_moment) = (Vec::new(), Vec::new());
-        Self { name: name.into(), value, treatment, first_moment, second_moment, gradient: None, rounded: None }
+        Self {
+            name: name.into(),
+            value,
+            treatment,
+            first_moment: Vec::new(),
+            second_moment: Vec::new(),
+            average: Vec::new(),
+            gradient: None,
+            rounded: None,
+        }
     }
 
     /// From now on the passes see the values as 4 bits hold them.
@@ -95,6 +109,31 @@ impl Parameter {
     /// Takes a disturbance back.
     pub fn settle(&mut self, before: Matrix) {
         *self.rounded.as_mut().unwrap_or(&mut self.value) = before;
+    }
+
+    /// From now on a mean of the values is kept, unless they never change.
+    pub fn keep_average(&mut self) {
+        if !self.is_frozen() {
+            self.average = self.value.values().to_vec();
+        }
+    }
+
+    /// Moves the mean towards the values by a share of the way.
+    pub fn follow(&mut self, share: f32) {
+        let Self { value, average, .. } = self;
+        average.par_chunks_mut(BLOCK).zip(value.values().par_chunks(BLOCK)).for_each(|(average, values)| {
+            for (average, value) in average.iter_mut().zip(values) {
+                *average += share * (value - *average);
+            }
+        });
+    }
+
+    /// Puts the mean in the place of the values, and the values in its place; nothing where no mean is kept.
+    pub fn exchange_average(&mut self) {
+        if !self.average.is_empty() {
+            self.value.values_mut().swap_with_slice(&mut self.average);
+            self.refresh();
+        }
     }
 
     pub fn is_frozen(&self) -> bool {

@@ -152,6 +152,10 @@ impl FineTune {
         while !self.is_over() {
             self.epoch(&mut clock, &mut progress)?;
         }
+        // Without held-out rows no epoch was chosen: the end counts.
+        if self.best.is_none() {
+            self.trainer.exchange_averages();
+        }
         if let Some(best) = self.best.take() {
             for (parameter, values) in self.trainer.parameters_mut().into_iter().zip(best) {
                 parameter.value.values_mut().copy_from_slice(&values);
@@ -229,6 +233,7 @@ impl FineTune {
     /// Measures the epoch that ended, and keeps its parameters unless an earlier one was better by more than chance: the rate has
     /// fallen further, and that tells more than a few rows.
     fn end_epoch(&mut self, epoch: usize) -> Result<Option<HeldOut>, FineTuneError> {
+        self.trainer.exchange_averages();
         let held_out = if self.held_out.is_empty() { None } else { Some(self.trainer.measure(&self.held_out)?) };
         let selection = self.trainer.options.selection;
         if let Some(result) = held_out {
@@ -238,6 +243,7 @@ impl FineTune {
                 self.best = Some(self.trainer.parameters().iter().map(|one| one.values().to_vec()).collect());
             }
         }
+        self.trainer.exchange_averages();
         self.position.history.push(EpochResult { epoch, loss: self.position.loss, held_out });
         Ok(held_out)
     }

@@ -219,6 +219,7 @@ fn a_run_that_was_stopped_anywhere_comes_out_the_same() {
     small_encoder(folder.path(), GgmlDType::Q4_0);
     for storage in [Storage::EightBit, Storage::AsSource] {
         stop_and_resume(folder.path(), &FineTuneOptions { storage, ..options() });
+        stop_and_resume(folder.path(), &FineTuneOptions { storage, average_epochs: 1.5, ..options() });
     }
 }
 
@@ -244,6 +245,46 @@ fn stop_and_resume(folder: &Path, options: &FineTuneOptions) {
         assert_eq!(resumed.history(), whole.history());
         assert_eq!(resumed.epoch(), whole.epoch());
     }
+}
+
+#[test]
+fn an_average_is_that_of_the_weights_after_each_step() {
+    let folder = encoder_folder();
+    let rows = rows(40, 3);
+    let options = FineTuneOptions { average_epochs: 0.5, dropout: 0.0, ..options() };
+    let mut trainer = Trainer::new(network(folder.path(), Pooling::Mean), options.clone(), &rows);
+    let all = |trainer: &Trainer| -> Vec<f32> {
+        trainer.parameters().into_iter().flat_map(|one| one.values().to_vec()).collect()
+    };
+    let mut mean = all(&trainer);
+    for (step, batch) in order::batches(&rows, options.batch_rows, 1, 1, 0).iter().enumerate() {
+        trainer.step(&rows, batch, step as u64, 5).unwrap();
+        // 5 steps an epoch, so the window is 2.5 steps, and shorter at first.
+        let window = 2.5f32.min(1.0 + step as f32 / 4.0);
+        mean.iter_mut().zip(all(&trainer)).for_each(|(mean, value)| *mean += (value - *mean) / window);
+    }
+    let last = all(&trainer);
+    trainer.exchange_averages();
+    let furthest =
+        |one: &[f32], other: &[f32]| one.iter().zip(other).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+    assert!(furthest(&all(&trainer), &mean) < 1e-5);
+    assert!(furthest(&last, &mean) > 1e-3);
+    trainer.exchange_averages();
+    assert_eq!(all(&trainer), last);
+}
+
+#[test]
+fn what_is_averaged_is_what_is_stored_with_held_out_rows_and_without() {
+    let folder = encoder_folder();
+    let weights = folder.path().join("model.gguf");
+    let run = |held_out: Vec<Example>, average_epochs| {
+        let options = FineTuneOptions { average_epochs, epochs: 1, ..options() };
+        let run = FineTune::start(&weights, Pooling::Mean, rows(60, 1), held_out, options, None).unwrap();
+        bits(&run.run(|_| ControlFlow::Continue(())).unwrap())
+    };
+    let averaged = run(rows(30, 2), 1.0);
+    assert_eq!(averaged, run(vec![], 1.0));
+    assert_ne!(averaged, run(rows(30, 2), 0.0));
 }
 
 #[test]

@@ -32,7 +32,12 @@ impl Trainer {
         }
         let mean = rows.len() as f64 / options.classes as f64;
         let weight = |count: &usize| (mean / (*count).max(1) as f64).powf(options.class_balance) as f32;
-        Self { class_weights: counts.iter().map(weight).collect(), network, head, options }
+        let class_weights = counts.iter().map(weight).collect();
+        let mut trainer = Self { class_weights, network, head, options };
+        if trainer.options.average_epochs > 0.0 {
+            trainer.parameters_mut().into_iter().for_each(Parameter::keep_average);
+        }
+        trainer
     }
 
     fn target<'a>(&self, row: &'a Example) -> Target<'a> {
@@ -61,7 +66,11 @@ impl Trainer {
         }
         let gradient_scale = if norm > options.clip_norm { options.clip_norm / norm } else { 1.0 };
         let update = Step { options, step, rate_share: rate_share(options, step, steps), gradient_scale };
-        parameters.into_iter().for_each(|parameter| update.apply(parameter));
+        let share = average_share(options, step, rows.len());
+        for parameter in parameters {
+            update.apply(parameter);
+            parameter.follow(share);
+        }
         Ok(loss)
     }
 
@@ -143,6 +152,11 @@ impl Trainer {
         Ok(tally.finish())
     }
 
+    /// Puts the means of the weights in the place of the weights, or takes that back.
+    pub fn exchange_averages(&mut self) {
+        self.parameters_mut().into_iter().for_each(Parameter::exchange_average);
+    }
+
     /// All parameters, in a fixed order.
     pub fn parameters(&self) -> Vec<&Parameter> {
         let mut all = self.network.parameters();
@@ -163,6 +177,13 @@ impl Loss {
         self.value += other.value;
         super::norm::add_matrix(&mut self.gradient, &other.gradient);
     }
+}
+
+/// How far the means of the weights move at a step: over as many steps as the options say, and over fewer while fewer were done.
+fn average_share(options: &FineTuneOptions, step: u64, rows: usize) -> f32 {
+    let steps_per_epoch = rows.div_ceil(options.batch_rows) as f64;
+    let window = (options.average_epochs * steps_per_epoch).max(1.0);
+    (1.0 / window.min(1.0 + step as f64 / 4.0)) as f32
 }
 
 /// Rows of a batch that go through the encoder together.
