@@ -10,8 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cases::edge::{EdgeOptions, EdgeStore};
+use crate::cases::qdrant::{QdrantOptions, QdrantStore};
+use crate::cases::retention::Retention;
+use crate::cases::seal::{self, SealError, Sealer};
 use crate::cases::{CaseStore, CaseStoreError, TenantId};
-use crate::config::Config;
+use crate::config::{CasesConfig, Config, KeptTexts, Quantisation};
+use crate::feedback::FeedbackKind;
 use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Kernel, PoolOptions, Pooling};
 use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
 use crate::tagging::heads::HeadError;
@@ -74,6 +78,9 @@ pub enum AssemblyError {
     /// The case store can't be opened.
     #[error(transparent)]
     Cases(#[from] CaseStoreError),
+    /// Originals are to be kept, and there is no key to seal them with.
+    #[error("cases.texts is \"original\": {0}")]
+    Key(#[from] SealError),
     /// Corrections can't be learnt.
     #[error("corrections can't be recalled: {0}")]
     Corrections(#[from] TaggingError),
@@ -268,15 +275,75 @@ pub fn tagger(config: &Config, progress: &mut dyn Progress) -> Result<TaggingEng
     Ok(TaggingEngine::new(loaded.encoder, loaded.identity, taxonomy, &vectors, &heads, pool, options)?)
 }
 
-/// The embedded case store as configured, for vectors of this tagger.
+/// The case store as configured, for vectors of this tagger: on a server if one is configured, else the embedded one.
 ///
 /// # Errors
 /// [`AssemblyError::Cases`].
-pub fn case_store(config: &Config, engine: &TaggingEngine) -> Result<EdgeStore, AssemblyError> {
-    let options = EdgeOptions {
+pub async fn case_store(config: &Config, engine: &TaggingEngine) -> Result<Arc<dyn CaseStore>, AssemblyError> {
+    open_case_store(config, engine.dimension(), engine.identity().sha256).await
+}
+
+/// The case store as configured, for vectors of an encoder.
+///
+/// # Errors
+/// [`AssemblyError::Cases`].
+pub async fn open_case_store(
+    config: &Config,
+    dimension: usize,
+    encoder_sha256: String,
+) -> Result<Arc<dyn CaseStore>, AssemblyError> {
+    match qdrant_options(config, dimension, &encoder_sha256) {
+        Some(options) => {
+            let store = QdrantStore::open(options).await?;
+            tracing::info!(collection = config.cases.collection, "case store open, on a server");
+            Ok(Arc::new(store))
+        }
+        None => {
+            let config = config.clone();
+            let opened = tokio::task::spawn_blocking(move || embedded_case_store(&config, dimension, encoder_sha256));
+            let opened = opened.await.map_err(|error| CaseStoreError::Unavailable(error.to_string()))?;
+            Ok(Arc::new(opened?))
+        }
+    }
+}
+
+/// How the store on a server is opened, if one is configured.
+pub fn qdrant_options(config: &Config, dimension: usize, encoder_sha256: &str) -> Option<QdrantOptions> {
+    let CasesConfig { server_url, collection, shards, replicas, write_consistency, quantisation, timeout_ms, .. } =
+        &config.cases;
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    Some(QdrantOptions {
+        api_key: std::env::var(QDRANT_KEY_VARIABLE).ok().filter(|key| !key.is_empty()),
+        collection: collection.clone(),
+        shards: number(*shards),
+        replicas: number(*replicas),
+        write_consistency: number(*write_consistency),
+        quantised: *quantisation == Quantisation::Int8,
+        timeout: Duration::from_millis(*timeout_ms),
+        retries: number(config.cases.retries),
         queue_limit: config.cases.queue_limit,
-        ..EdgeOptions::new(engine.dimension(), engine.identity().sha256)
-    };
+        ..QdrantOptions::new(server_url.as_ref()?, dimension, encoder_sha256)
+    })
+}
+
+/// Variable of the environment that holds the key that a Qdrant server asks for.
+const QDRANT_KEY_VARIABLE: &str = "OTKLIK_QDRANT_API_KEY";
+
+/// How the embedded case store is opened, for vectors of an encoder.
+pub fn edge_options(config: &Config, dimension: usize, encoder_sha256: String) -> EdgeOptions {
+    EdgeOptions { queue_limit: config.cases.queue_limit, ..EdgeOptions::new(dimension, encoder_sha256) }
+}
+
+/// The embedded case store. Blocks.
+///
+/// # Errors
+/// [`AssemblyError::Cases`].
+pub fn embedded_case_store(
+    config: &Config,
+    dimension: usize,
+    encoder_sha256: String,
+) -> Result<EdgeStore, AssemblyError> {
+    let options = edge_options(config, dimension, encoder_sha256);
     // The store makes its own folder; the one around it is made here, so that a first start needs no preparation.
     if let Some(parent) = config.cases.dir.parent() {
         std::fs::create_dir_all(parent).map_err(|error| CaseStoreError::Open {
@@ -287,6 +354,37 @@ pub fn case_store(config: &Config, engine: &TaggingEngine) -> Result<EdgeStore, 
     let store = EdgeStore::open(&config.cases.dir, options)?;
     tracing::info!(folder = %config.cases.dir.display(), "case store open");
     Ok(store)
+}
+
+/// How long cases are kept, as configured.
+pub fn retention(config: &Config) -> Retention {
+    let days = &config.retention;
+    let of = [
+        (Some(FeedbackKind::Complaint), days.complaint_days),
+        (Some(FeedbackKind::Comment), days.comment_days),
+        (Some(FeedbackKind::Review), days.review_days),
+        (Some(FeedbackKind::Transcript), days.transcript_days),
+        (Some(FeedbackKind::ExitInterview), days.exit_interview_days),
+        (Some(FeedbackKind::Employee), days.employee_days),
+        (Some(FeedbackKind::Question), days.question_days),
+        (None, days.unknown_days),
+    ];
+    let limited = of.into_iter().filter(|(_, days)| *days > 0);
+    Retention { days: limited.map(|(kind, days)| (kind, u32::try_from(days).unwrap_or(u32::MAX))).collect() }
+}
+
+/// What seals original texts, if the configuration says that they are kept.
+///
+/// # Errors
+/// [`AssemblyError::Key`] if the environment has no key, or none that is one.
+pub fn sealer(config: &Config) -> Result<Option<Sealer>, AssemblyError> {
+    match config.cases.texts {
+        KeptTexts::Masked => Ok(None),
+        KeptTexts::Original => {
+            let key = std::env::var(seal::KEY_VARIABLE).map_err(|_| SealError::Key)?;
+            Ok(Some(Sealer::new(&key)?))
+        }
+    }
 }
 
 /// Lets a tagger learn what the store holds of persons' corrections, the newest as configured, and says how many those are.
@@ -337,7 +435,7 @@ mod tests {
         config.cases.dir = folder.path().join("cases");
         config.compute.threads = 2;
         let tagger = tagger(&config, &mut Refused).unwrap();
-        let store = case_store(&config, &tagger).unwrap();
+        let store = case_store(&config, &tagger).await.unwrap();
         let tenant = TenantId::default();
         let text = "Курьер с картой не приехал, а в приложении написано, что вручено";
         let like = "Курьер с картой так и не приехал, а в приложении пишут, что вручено!";
@@ -365,7 +463,7 @@ mod tests {
             masked_text: before.tags.masked_text.clone(),
             ..sample::case("1")
         };
-        let new = crate::cases::NewCase { case, vector: before.vector.clone() };
+        let new = crate::cases::NewCase { case, vector: before.vector.clone(), request_id: None };
         store.upsert(&tenant, vec![new]).await.unwrap();
         let correction = crate::cases::Correction {
             topics: Some(vec![topic.clone()]),
@@ -375,7 +473,7 @@ mod tests {
             corrected_at: jiff::Timestamp::from_second(1).unwrap(),
             note: None,
         };
-        let corrected = store.correct(&tenant, "1", correction).await.unwrap();
+        let corrected = store.amend(&tenant, "1", crate::cases::Amendment::Correction(correction)).await.unwrap();
         tagger.learn(vec![corrections::CorrectedCase::of(corrected).unwrap()]).await.unwrap();
 
         let check = async |tagger: &TaggingEngine| {
@@ -399,8 +497,8 @@ mod tests {
         drop((store, tagger));
 
         let tagger = super::tagger(&config, &mut Refused).unwrap();
-        let store = case_store(&config, &tagger).unwrap();
-        assert_eq!(recall_corrections(&config, &tagger, &store).await.unwrap(), 1);
+        let store = case_store(&config, &tagger).await.unwrap();
+        assert_eq!(recall_corrections(&config, &tagger, &*store).await.unwrap(), 1);
         check(&tagger).await;
         tagger.forget(vec!["1".to_owned()]).await.unwrap();
         assert_eq!(given(&tag(&tagger, text).await.tags), wrong);

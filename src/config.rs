@@ -20,7 +20,7 @@ use crate::inference::Kernel;
 pub use sources::{ConfigError, Origin, Problem};
 use sources::{Given, Source};
 pub use value::Allowed;
-use value::Allowed::{Address, Integer, Name, Number, OneOf, OptionalPath};
+use value::Allowed::{Address, Integer, Name, Number, OneOf, OptionalPath, OptionalUrl};
 use value::Value;
 
 named_enum! {
@@ -46,6 +46,26 @@ named_enum! {
         Debug = "debug",
         /// Everything.
         Trace = "trace",
+    }
+}
+
+named_enum! {
+    /// Which texts of cases are kept.
+    KeptTexts {
+        /// Personal data is masked before anything is kept.
+        Masked = "masked",
+        /// The originals too, sealed.
+        Original = "original",
+    }
+}
+
+named_enum! {
+    /// How the vectors of a large archive on a server are searched.
+    Quantisation {
+        /// As they are.
+        None = "none",
+        /// In 8 bits a number first; the best again as they are.
+        Int8 = "int8",
     }
 }
 
@@ -206,12 +226,50 @@ settings! {
 
     /// The case store.
     cases: CasesConfig {
-        /// Folder of the embedded case store.
+        /// Folder of the embedded case store; a server's is not in it.
         dir: PathBuf = PathBuf::from("./data/cases"), Allowed::Path;
+        /// Which texts are kept: the masked ones alone, or the originals too, sealed with the key in the environment's OTKLIK_CASES_KEY.
+        texts: KeptTexts = KeptTexts::Masked, OneOf(&["masked", "original"]);
+        /// Where a Qdrant server or cluster answers gRPC, as in http://qdrant:6334; not set, the embedded store is used. A key that it asks for is in the environment's OTKLIK_QDRANT_API_KEY.
+        server_url: Option<String> = None, OptionalUrl;
+        /// Name of the store on the server.
+        collection: String = "otklik_cases".to_owned(), Name;
+        /// Shards of a collection that is made on the server.
+        shards: usize = 1, Integer(1, 1_024);
+        /// Copies of each shard.
+        replicas: usize = 1, Integer(1, 64);
+        /// Copies that must have a write before it is acknowledged; not more than there are.
+        write_consistency: usize = 1, Integer(1, 64);
+        /// Whether a large archive on the server is searched in 8 bits first and the best again in full.
+        quantisation: Quantisation = Quantisation::None, OneOf(&["none", "int8"]);
+        /// Milliseconds that one call to the server may take, tries again included.
+        timeout_ms: u64 = 10_000, Integer(10, 600_000);
+        /// How often a call that found the server unreachable is tried again.
+        retries: usize = 3, Integer(0, 20);
         /// Calls that may wait for the case store; more are refused with RESOURCE_EXHAUSTED.
         queue_limit: usize = 256, Integer(1, 100_000);
         /// Most cases that one call looks at to find those that a person should review.
         review_scan: usize = 2_000, Integer(1, 100_000);
+    }
+
+    /// How long cases are kept, in days since they were stored; 0 is for ever. The service deletes what is over once an hour.
+    retention: RetentionConfig {
+        /// Complaints.
+        complaint_days: usize = 0, Integer(0, 36_500);
+        /// Comments of surveys.
+        comment_days: usize = 0, Integer(0, 36_500);
+        /// Public reviews.
+        review_days: usize = 0, Integer(0, 36_500);
+        /// Conversations with operators.
+        transcript_days: usize = 0, Integer(0, 36_500);
+        /// Interviews of customers who leave.
+        exit_interview_days: usize = 0, Integer(0, 36_500);
+        /// Feedback of employees.
+        employee_days: usize = 0, Integer(0, 36_500);
+        /// Questions and ideas.
+        question_days: usize = 0, Integer(0, 36_500);
+        /// Cases whose kind is not known.
+        unknown_days: usize = 0, Integer(0, 36_500);
     }
 
     /// The processors.

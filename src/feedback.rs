@@ -171,6 +171,17 @@ pub enum Body {
 }
 
 impl Body {
+    /// All of it as one text: turns are joined by line breaks, each behind its speaker.
+    pub fn to_plain(&self) -> String {
+        match self {
+            Body::Text(text) => text.clone(),
+            Body::Turns(turns) => {
+                let lines: Vec<String> = turns.iter().map(|turn| format!("{}: {}", turn.speaker, turn.text)).collect();
+                lines.join("\n")
+            }
+        }
+    }
+
     /// Total length in characters.
     pub fn chars(&self) -> usize {
         match self {

@@ -147,6 +147,10 @@ fn case(id: &str, version: u64) -> Case {
         stored_at: Timestamp::UNIX_EPOCH,
         tags,
         correction: None,
+        outcome: None,
+        links: vec![],
+        sealed_text: None,
+        requests: vec![],
         attributes: [("version".to_owned(), version.to_string())].into(),
     }
 }
@@ -171,7 +175,8 @@ async fn write_for_ever(store: Arc<EdgeStore>, writer: u64, mut random: Random) 
         say(&format!("begin {writer} {}", change.to_line()));
         match &change {
             Change::Upsert { version, ids } => {
-                let new = |id: &String| NewCase { case: case(id, *version), vector: vector(id, *version) };
+                let new =
+                    |id: &String| NewCase { case: case(id, *version), vector: vector(id, *version), request_id: None };
                 store.upsert(&TenantId::default(), ids.iter().map(new).collect()).await.unwrap();
             }
             Change::Delete { ids } => {
@@ -307,13 +312,12 @@ async fn acknowledged_writes_survive_kills() {
                 Ok(stored) => {
                     let version: u64 = stored.attributes["version"].parse().unwrap();
                     assert_eq!(stored, case(&id, version), "round {round}: {id} is not whole");
+                    let to = SimilarTo::Text { vector: vector(&id, version), masked_text: stored.masked_text.clone() };
                     let query = SimilarQuery {
-                        to: SimilarTo::Vector(vector(&id, version)),
                         filter: CaseFilter { ids: vec![id.clone()], ..CaseFilter::default() },
-                        limit: 3,
-                        min_score: None,
+                        ..SimilarQuery::new(to, 3)
                     };
-                    let hits = store.find_similar(&tenant, query).await.unwrap();
+                    let hits = store.find_similar(&tenant, query).await.unwrap().hits;
                     assert_eq!(hits.len(), 1, "round {round}: {id} is found {} times", hits.len());
                     assert!(hits[0].score > 0.999, "round {round}: {id} has another's vector: {}", hits[0].score);
                     found.insert(id, version);

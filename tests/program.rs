@@ -200,7 +200,7 @@ async fn the_service_tags_keeps_cases_through_a_kill_and_stops_when_told() {
         ("parcel", "Посылку везут вторую неделю, курьер не звонит"),
         ("net", "Интернет по вечерам еле ползёт"),
     ]
-    .map(|(id, words)| v1::UpsertCasesItem { feedback: Some(text(id, words)) });
+    .map(|(id, words)| v1::UpsertCasesItem { feedback: Some(text(id, words)), ..Default::default() });
     let request = v1::UpsertCasesRequest { items: items.to_vec(), ..v1::UpsertCasesRequest::default() };
     assert_eq!(cases.upsert_cases(request).await.unwrap().into_inner().results.len(), 3);
     service.process.kill().unwrap();

@@ -1,5 +1,6 @@
 //! `otklik bench`: how fast this machine is.
 
+mod cases;
 mod encoder;
 mod server;
 
@@ -19,6 +20,8 @@ pub enum BenchCommand {
     Encoder(encoder::EncoderArgs),
     /// Measure the service over gRPC: texts a second, and latency, also while batches are worked through
     Server(server::ServerArgs),
+    /// Measure the embedded case store: storing, searching, opening again, and how many of the truly nearest are found
+    Cases(cases::CasesArgs),
 }
 
 /// Measures.
@@ -26,6 +29,7 @@ pub fn run(command: BenchCommand, config: Config) -> anyhow::Result<ExitCode> {
     match command {
         BenchCommand::Encoder(args) => encoder::run(&args, config),
         BenchCommand::Server(args) => server::run(&args, config),
+        BenchCommand::Cases(args) => cases::run(&args),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: one file a command. Each parses, calls the library and prints; none knows how anything is computed.
 
 mod bench;
+mod cases;
 mod classify;
 mod config;
 mod eval;
@@ -45,6 +46,7 @@ Examples:
   otklik classify reviews.csv --text-column text -o tagged.jsonl
   otklik train --data labelled.csv --label topic --out heads/topic
   otklik taxonomy init mine.toml                           a taxonomy of your own, from the default
+  otklik cases export archive.parquet                      what was said before, with its tags
   otklik models list                                       what models there are
 
 Exit status: 0 done, 1 a failure of otklik, 2 bad input, 130 interrupted."
@@ -73,6 +75,9 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Tag one text, or a file of them
     Classify(Box<classify::ClassifyArgs>),
+    /// Export, import, copy, migrate and clear the case store
+    #[command(subcommand)]
+    Cases(cases::CasesCommand),
     /// Write, check, show and compare taxonomies
     Taxonomy(taxonomy::TaxonomyCommand),
     /// Train a head: a classifier of your own labels
@@ -120,6 +125,7 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             | AssemblyError::Taxonomy(_)
             | AssemblyError::Examples(_)
             | AssemblyError::Cases(_)
+            | AssemblyError::Key(_)
             | AssemblyError::Heads(_)
             | AssemblyError::Engine(otklik::tagging::EngineError::Judge(_))
             | AssemblyError::Inference(_) => true,
@@ -128,6 +134,7 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             | AssemblyError::Training(_)
             | AssemblyError::Threads(_) => false,
         })
+        || cases::is_bad_input(error)
         || error.downcast_ref::<serve::ListenError>().is_some()
         || error.downcast_ref::<otklik::tagging::heads::HeadError>().is_some()
         || error.downcast_ref::<otklik::tagging::ExamplesError>().is_some()
@@ -166,6 +173,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Classify(args) => {
             start_log(&loaded.config, Some(LogLevel::Warn));
             classify_command(*args, loaded.config)
+        }
+        Command::Cases(command) => {
+            start_log(&loaded.config, Some(LogLevel::Warn));
+            cases::run(command, &loaded.config)
         }
         Command::Taxonomy(command) => {
             start_log(&loaded.config, Some(LogLevel::Warn));

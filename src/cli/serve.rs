@@ -6,15 +6,18 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use jiff::Timestamp;
 use otklik::assembly;
-use otklik::cases::CaseStore;
-use otklik::cases::edge::EdgeStore;
+use otklik::cases::{CaseStore, TenantId};
 use otklik::config::Config;
 use otklik::inference::CacheCounts;
-use otklik::server;
-use otklik::tagging::TaggingEngine;
+use otklik::server::{self, Served};
+use otklik::tagging::{Tagger, TaggingEngine};
 
 use super::StartProgress;
+
+/// How often cases are looked for whose time is over.
+const EXPIRY_INTERVAL: std::time::Duration = std::time::Duration::from_secs(3_600);
 
 /// Options of the service; everything else is in the configuration.
 #[derive(Debug, Args)]
@@ -65,12 +68,15 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     // The port first: a service that can't be reached need not load a model.
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|problem| ListenError { address, problem })?;
     let address = listener.local_addr().context("the listening socket has no address")?;
+    let sealer = assembly::sealer(&config)?.map(Arc::new);
     let (engine, store) = open(config.clone()).await?;
     assembly::recall_corrections(&config, &*engine, &*store).await?;
     announce(address);
-    let cases: Arc<dyn CaseStore> = store;
-    let tagger = Arc::clone(&engine);
-    let served = server::serve(&config, tagger, Arc::clone(&cases), listener, server::shutdown_signal()).await;
+    let cases = store;
+    let parts = Served { tagger: engine.clone(), cases: Arc::clone(&cases), sealer };
+    let expiry = keep_expiring(&config, Arc::clone(&cases), engine.clone());
+    let served = server::serve(&config, parts, listener, server::shutdown_signal()).await;
+    expiry.abort();
     let closed = cases.close().await;
     served.context("the service ended")?;
     closed.context("the case store was not closed in order")?;
@@ -79,14 +85,47 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tagger and case store, made on a thread of their own.
-pub async fn open(config: Config) -> anyhow::Result<(Arc<TaggingEngine>, Arc<EdgeStore>)> {
-    let made = tokio::task::spawn_blocking(move || {
-        let engine = assembly::tagger(&config, &mut StartProgress::default())?;
-        let store = assembly::case_store(&config, &engine)?;
-        anyhow::Ok((Arc::new(engine), Arc::new(store)))
-    });
-    made.await.context("the start was interrupted")?
+/// Deletes the cases whose time is over, now and every hour.
+fn keep_expiring(
+    config: &Config,
+    cases: Arc<dyn CaseStore>,
+    tagger: Arc<TaggingEngine>,
+) -> tokio::task::JoinHandle<()> {
+    let retention = assembly::retention(config);
+    tokio::spawn(async move {
+        if retention.days.is_empty() {
+            return;
+        }
+        let mut every = tokio::time::interval(EXPIRY_INTERVAL);
+        loop {
+            every.tick().await;
+            match retention.apply(&*cases, &TenantId::default(), Timestamp::now()).await {
+                Ok(expired) => {
+                    let cases: u64 = expired.iter().map(|one| one.cases).sum();
+                    tracing::info!(cases, "deleted cases whose time is over");
+                    let corrected: Vec<String> = expired.into_iter().flat_map(|one| one.corrected_ids).collect();
+                    if !corrected.is_empty()
+                        && let Err(error) = tagger.forget(corrected).await
+                    {
+                        // It is forgotten at the next start, which learns from what is stored.
+                        tracing::error!(%error, "what deleted cases taught was not forgotten");
+                    }
+                }
+                // The next round tries again.
+                Err(error) => tracing::error!(%error, "cases whose time is over could not be deleted"),
+            }
+        }
+    })
+}
+
+/// Tagger and case store.
+pub async fn open(config: Config) -> anyhow::Result<(Arc<TaggingEngine>, Arc<dyn CaseStore>)> {
+    let for_tagger = config.clone();
+    let made =
+        tokio::task::spawn_blocking(move || anyhow::Ok(assembly::tagger(&for_tagger, &mut StartProgress::default())?));
+    let engine = Arc::new(made.await.context("the start was interrupted")??);
+    let store = assembly::case_store(&config, &engine).await?;
+    Ok((engine, store))
 }
 
 /// Says where the service listens and how to call it.

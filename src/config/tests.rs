@@ -41,6 +41,8 @@ fn words_allowed_are_those_of_the_type() {
     for (name, words) in [
         ("log.format", LogFormat::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>()),
         ("compute.kernel", Kernel::ALL.iter().map(|word| word.as_str()).collect()),
+        ("cases.quantisation", Quantisation::ALL.iter().map(|word| word.as_str()).collect()),
+        ("cases.texts", KeptTexts::ALL.iter().map(|word| word.as_str()).collect()),
         ("log.level", LogLevel::ALL.iter().map(|word| word.as_str()).collect()),
     ] {
         let key = Config::keys().into_iter().find(|key| key.name == name).unwrap();

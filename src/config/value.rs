@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{LogFormat, LogLevel};
+use super::{KeptTexts, LogFormat, LogLevel, Quantisation};
 use crate::inference::Kernel;
 
 /// What is allowed as the value of a key.
@@ -22,6 +22,8 @@ pub enum Allowed {
     Path,
     /// A path, or empty for "not set".
     OptionalPath,
+    /// The address of a server, or empty for "not set".
+    OptionalUrl,
     /// Letters, digits, `-`, `_` and `.`.
     Name,
 }
@@ -46,6 +48,7 @@ impl fmt::Display for Allowed {
             Allowed::Address => f.write_str("an IP address and a port, as in 127.0.0.1:50051"),
             Allowed::Path => f.write_str("a path"),
             Allowed::OptionalPath => f.write_str("a path, or empty for not set"),
+            Allowed::OptionalUrl => f.write_str("http:// or https:// with a host and a port, or empty for not set"),
             Allowed::Name => f.write_str("a name of letters, digits, '-', '_' and '.'"),
         }
     }
@@ -132,7 +135,39 @@ impl Value for String {
     }
 }
 
+impl Value for Option<String> {
+    fn read(text: &str, _: &Allowed) -> Option<Self> {
+        let is_address =
+            ["http://", "https://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
+        (text.is_empty() || is_address).then(|| (!text.is_empty()).then(|| text.to_owned()))
+    }
+
+    fn write(&self) -> String {
+        self.clone().unwrap_or_default()
+    }
+}
+
+impl Value for Quantisation {
+    fn read(text: &str, _: &Allowed) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Value for LogFormat {
+    fn read(text: &str, _: &Allowed) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for KeptTexts {
     fn read(text: &str, _: &Allowed) -> Option<Self> {
         text.parse().ok()
     }

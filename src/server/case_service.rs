@@ -15,10 +15,14 @@ use super::convert::{self, check_item_count};
 use super::status::{self, Faults};
 use super::wire::v1::{self, upsert_cases_result};
 use super::work;
-use crate::cases::{Case, CaseStore, NewCase, SimilarQuery, SimilarTo, TenantId, UpsertOutcome};
+use crate::cases::seal::Sealer;
+use crate::cases::{
+    Amendment, Case, CaseLink, CaseStore, NewCase, Outcome, SimilarQuery, SimilarTo, TenantId, UpsertOutcome,
+};
 use crate::config::Config;
 use crate::feedback::Feedback;
 use crate::tagging::{Lane, Tagged, Tagger};
+use crate::tags::TopicId;
 
 /// Past feedback with its tags: kept, found, erased.
 pub(super) struct CaseService {
@@ -26,6 +30,8 @@ pub(super) struct CaseService {
     pub(super) tagger: Arc<dyn Tagger>,
     pub(super) cases: Arc<dyn CaseStore>,
     pub(super) tenant: TenantId,
+    /// Present if originals are kept.
+    pub(super) sealer: Option<Arc<Sealer>>,
 }
 
 #[tonic::async_trait]
@@ -35,13 +41,13 @@ impl v1::case_service_server::CaseService for CaseService {
         request: Request<v1::UpsertCasesRequest>,
     ) -> Result<Response<v1::UpsertCasesResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let outcome = self.upsert(message.items, call.due()).await;
+        let outcome = self.upsert(message.items, &message.request_id, call.due()).await;
         call.close(outcome.map(|results| v1::UpsertCasesResponse { results }))
     }
 
     async fn get_case(&self, request: Request<v1::GetCaseRequest>) -> Result<Response<v1::Case>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        call.close(self.get(&message.id).await)
+        call.close(self.get(&message.id, message.include_original).await)
     }
 
     async fn find_similar(
@@ -50,12 +56,17 @@ impl v1::case_service_server::CaseService for CaseService {
     ) -> Result<Response<v1::FindSimilarResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let outcome = self.find(message, call.due()).await;
-        call.close(outcome.map(|cases| v1::FindSimilarResponse { cases }))
+        call.close(outcome)
     }
 
     async fn correct_tags(&self, request: Request<v1::CorrectTagsRequest>) -> Result<Response<v1::Case>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         call.close(self.correct(message).await)
+    }
+
+    async fn record_outcome(&self, request: Request<v1::RecordOutcomeRequest>) -> Result<Response<v1::Case>, Status> {
+        let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
+        call.close(self.record(message).await)
     }
 
     async fn list_for_review(
@@ -72,29 +83,56 @@ impl v1::case_service_server::CaseService for CaseService {
         request: Request<v1::DeleteCasesRequest>,
     ) -> Result<Response<v1::DeleteCasesResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let outcome = self.delete(message).await;
-        call.close(outcome.map(|deleted_count| v1::DeleteCasesResponse { deleted_count }))
+        call.close(self.delete(message).await)
     }
+}
+
+/// An item of an upsert, checked.
+struct Item {
+    feedback: Feedback,
+    outcome: Option<Outcome>,
+    links: Vec<CaseLink>,
+}
+
+/// What is to be done with an item.
+enum Planned {
+    /// The same call has stored it before.
+    Done(UpsertOutcome, Box<Case>),
+    Store(Box<NewCase>),
+    Refused(Status),
 }
 
 impl CaseService {
     async fn upsert(
         &self,
         items: Vec<v1::UpsertCasesItem>,
+        request_id: &str,
         due: Instant,
     ) -> Result<Vec<v1::UpsertCasesResult>, Status> {
         check_item_count(items.len(), &self.config.limits)?;
-        let checked = self.with_ids(items);
-        let tagged = stream::iter(checked.into_iter().enumerate()).map(|(index, (id, feedback))| async move {
-            let new_case = match feedback {
-                Ok(feedback) => self.tag(feedback, index, due).await,
-                Err(fault) => Err(fault),
-            };
-            (id, new_case)
+        let checked = self.with_ids(items, request_id);
+        let mut done = self.done_before(&checked, request_id).await?;
+        let planned = checked.into_iter().enumerate().map(|(index, (id, item))| {
+            let done = done.remove(&id);
+            async move {
+                let planned = match (item, done) {
+                    (Ok(_), Some((outcome, case))) => Planned::Done(outcome, Box::new(case)),
+                    (Ok(item), None) => match self.tag(item, request_id, index, due).await {
+                        Ok(new_case) => Planned::Store(Box::new(new_case)),
+                        Err(fault) => Planned::Refused(fault),
+                    },
+                    (Err(fault), _) => Planned::Refused(fault),
+                };
+                (id, planned)
+            }
         });
-        let tagged: Vec<_> = tagged.buffered(self.config.server.batch_in_flight).collect().await;
+        let planned: Vec<_> = stream::iter(planned).buffered(self.config.server.batch_in_flight).collect().await;
 
-        let sound: Vec<NewCase> = tagged.iter().filter_map(|(_, new_case)| new_case.as_ref().ok().cloned()).collect();
+        let sound = |planned: &Planned| match planned {
+            Planned::Store(new_case) => Some(NewCase::clone(new_case)),
+            Planned::Done(..) | Planned::Refused(_) => None,
+        };
+        let sound: Vec<NewCase> = planned.iter().filter_map(|(_, planned)| sound(planned)).collect();
         let expected = sound.len();
         let outcomes = if sound.is_empty() {
             Vec::new()
@@ -104,87 +142,176 @@ impl CaseService {
         if outcomes.len() != expected {
             return Err(status::internal("the case store answered for another number of cases than it was given"));
         }
-        let stored = tagged.iter().filter_map(|(id, new_case)| new_case.as_ref().ok().map(|_| id)).zip(&outcomes);
-        let replaced = stored.filter(|(_, outcome)| **outcome == UpsertOutcome::Replaced).map(|(id, _)| id.clone());
-        self.learn_again(replaced.collect()).await;
         let mut outcomes = outcomes.into_iter();
-        let results = tagged.into_iter().map(|(id, new_case)| {
-            let stored = new_case.and_then(|new_case| match outcomes.next() {
-                Some(outcome) => Ok(convert::stored_case(outcome, new_case.case.tags)),
-                None => Err(status::internal("the case store answered for fewer cases than it was given")),
-            });
+        let mut replaced = Vec::new();
+        let results = planned.into_iter().map(|(id, planned)| {
+            let stored = match planned {
+                Planned::Done(outcome, case) => Ok(convert::stored_case(outcome, case.tags)),
+                Planned::Store(new_case) => match outcomes.next() {
+                    Some(outcome) => {
+                        if outcome == UpsertOutcome::Replaced {
+                            replaced.push(id.clone());
+                        }
+                        Ok(convert::stored_case(outcome, new_case.case.tags))
+                    }
+                    None => Err(status::internal("the case store answered for fewer cases than it was given")),
+                },
+                Planned::Refused(fault) => Err(fault),
+            };
             let result = match stored {
                 Ok(stored) => upsert_cases_result::Result::Stored(stored),
                 Err(error) => upsert_cases_result::Result::Error(status::to_message(&error)),
             };
             v1::UpsertCasesResult { id, result: Some(result) }
         });
-        Ok(results.collect())
+        let results = results.collect();
+        self.learn_again(replaced).await;
+        Ok(results)
+    }
+
+    /// What a call of this id has stored before.
+    async fn done_before(
+        &self,
+        checked: &[(String, Result<Item, Status>)],
+        request_id: &str,
+    ) -> Result<HashMap<String, (UpsertOutcome, Case)>, Status> {
+        if request_id.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids: Vec<String> = checked.iter().filter(|(_, item)| item.is_ok()).map(|(id, _)| id.clone()).collect();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let stored = self.cases.get_many(&self.tenant, &ids).await.map_err(status::of_cases)?;
+        let done = stored.into_iter().filter_map(|case| Some((case.id.clone(), (case.done_by(request_id)?, case))));
+        Ok(done.collect())
     }
 
     /// Checks each item, makes ids where there are none, and refuses an id that stands in an item before.
-    fn with_ids(&self, items: Vec<v1::UpsertCasesItem>) -> Vec<(String, Result<Feedback, Status>)> {
+    fn with_ids(&self, items: Vec<v1::UpsertCasesItem>, request_id: &str) -> Vec<(String, Result<Item, Status>)> {
+        let limits = &self.config.limits;
         let mut seen = HashMap::new();
         let checked = items.into_iter().enumerate().map(|(index, item)| {
-            let echoed = convert::echoed_id(item.feedback.as_ref(), &self.config.limits);
-            let mut feedback =
-                match convert::feedback(item.feedback, &format!("items[{index}].feedback"), &self.config.limits) {
-                    Ok(feedback) => feedback,
-                    Err(fault) => return (echoed, Err(fault)),
-                };
+            let path = format!("items[{index}]");
+            let echoed = convert::echoed_id(item.feedback.as_ref(), limits);
+            let mut feedback = match convert::feedback(item.feedback, &format!("{path}.feedback"), limits) {
+                Ok(feedback) => feedback,
+                Err(fault) => return (echoed, Err(fault)),
+            };
+            let mut faults = Faults::default();
+            let outcome =
+                item.outcome.and_then(|given| convert::outcome(given, &format!("{path}.outcome"), limits, &mut faults));
+            let links = convert::links(item.links, &format!("{path}.links"), &feedback.id, limits, &mut faults);
+            if let Err(fault) = faults.or(()) {
+                return (echoed, Err(fault));
+            }
             if feedback.id.is_empty() {
-                feedback.id = Uuid::now_v7().to_string();
+                feedback.id = self.made_id(request_id, index);
             }
             match seen.entry(feedback.id.clone()) {
                 Entry::Vacant(entry) => {
                     entry.insert(index);
-                    (feedback.id.clone(), Ok(feedback))
+                    (feedback.id.clone(), Ok(Item { feedback, outcome, links }))
                 }
                 Entry::Occupied(first) => {
                     let problem = format!("must stand in one item only, and stands in items[{}] already", first.get());
-                    (feedback.id, Err(Faults::one(format!("items[{index}].feedback.id"), problem)))
+                    (feedback.id, Err(Faults::one(format!("{path}.feedback.id"), problem)))
                 }
             }
         });
         checked.collect()
     }
 
-    async fn tag(&self, feedback: Feedback, index: usize, due: Instant) -> Result<NewCase, Status> {
-        let path = format!("items[{index}].feedback.");
-        let tagged = work::tag(&*self.tagger, feedback.clone(), &path, Lane::Bulk, due).await?;
-        Ok(new_case(feedback, tagged))
+    /// An id for an item without one: the same again for the same item of the same call.
+    fn made_id(&self, request_id: &str, index: usize) -> String {
+        if request_id.is_empty() {
+            return Uuid::now_v7().to_string();
+        }
+        let tenant = Uuid::new_v5(&Uuid::NAMESPACE_OID, self.tenant.as_str().as_bytes());
+        Uuid::new_v5(&tenant, format!("{index} {request_id}").as_bytes()).to_string()
     }
 
-    async fn get(&self, id: &str) -> Result<v1::Case, Status> {
+    async fn tag(&self, item: Item, request_id: &str, index: usize, due: Instant) -> Result<NewCase, Status> {
+        let path = format!("items[{index}].feedback.");
+        let Item { feedback, outcome, links } = item;
+        let tagged = work::tag(&*self.tagger, feedback.clone(), &path, Lane::Bulk, due).await?;
+        let sealed_text = match &self.sealer {
+            Some(sealer) => {
+                let sealed = sealer.seal(&self.tenant, &feedback.id, &feedback.body.to_plain());
+                Some(sealed.map_err(|error| status::internal(&error.to_string()))?)
+            }
+            None => None,
+        };
+        let NewCase { case, vector, .. } = new_case(feedback, tagged);
+        let request_id = (!request_id.is_empty()).then(|| request_id.to_owned());
+        Ok(NewCase { case: Case { outcome, links, sealed_text, ..case }, vector, request_id })
+    }
+
+    async fn get(&self, id: &str, include_original: bool) -> Result<v1::Case, Status> {
         let mut faults = Faults::default();
         convert::check_id(id, "id", &self.config.limits, &mut faults);
         faults.or(())?;
-        self.cases.get(&self.tenant, id).await.map(v1::Case::from).map_err(status::of_cases)
+        let sealer = match (&self.sealer, include_original) {
+            (None, true) => return Err(status::no_originals()),
+            (sealer, _) => sealer.as_ref().filter(|_| include_original),
+        };
+        let case = self.cases.get(&self.tenant, id).await.map_err(status::of_cases)?;
+        let sealed = case.sealed_text.clone();
+        let mut answer = v1::Case::from(case);
+        if let (Some(sealer), Some(sealed)) = (sealer, sealed) {
+            let opened = sealer.open(&self.tenant, id, &sealed);
+            answer.original_text = opened.map_err(|error| Status::failed_precondition(error.to_string()))?;
+        }
+        Ok(answer)
     }
 
-    async fn find(&self, message: v1::FindSimilarRequest, due: Instant) -> Result<Vec<v1::SimilarCase>, Status> {
+    async fn find(&self, message: v1::FindSimilarRequest, due: Instant) -> Result<v1::FindSimilarResponse, Status> {
         let (wanted, bounds) = convert::similar_search(message, &self.config.limits)?;
-        let to = match wanted {
-            convert::Wanted::CaseId(id) => SimilarTo::CaseId(id),
+        let (to, topics) = match wanted {
+            convert::Wanted::CaseId(id) => {
+                let case = self.cases.get(&self.tenant, &id).await.map_err(status::of_cases)?;
+                (SimilarTo::CaseId(id), case.topic_ids().into_iter().cloned().collect())
+            }
             convert::Wanted::Text(text) => {
                 let feedback = Feedback::from_text(String::new(), text);
-                SimilarTo::Vector(work::tag(&*self.tagger, feedback, "", Lane::Interactive, due).await?.vector)
+                let Tagged { tags, vector } = work::tag(&*self.tagger, feedback, "", Lane::Interactive, due).await?;
+                let topics: Vec<TopicId> = tags.topics.into_iter().map(|topic| topic.topic_id).collect();
+                (SimilarTo::Text { vector, masked_text: tags.masked_text }, topics)
             }
         };
-        let convert::SimilarBounds { filter, limit, min_score } = bounds;
-        let query = SimilarQuery { to, filter, limit, min_score };
+        let convert::SimilarBounds { filter, limit, min_score, mode, preferences, fold_duplicates } = bounds;
+        let query =
+            SimilarQuery { filter, min_score, mode, preferences, fold_duplicates, ..SimilarQuery::new(to, limit) };
         let found = self.cases.find_similar(&self.tenant, query).await.map_err(status::of_cases)?;
-        Ok(found.into_iter().map(v1::SimilarCase::from).collect())
+        Ok(v1::FindSimilarResponse {
+            cases: found.hits.into_iter().map(|hit| convert::similar_case(hit, &topics)).collect(),
+            outcomes: found.outcomes.into_iter().map(Into::into).collect(),
+            considered_count: u32::try_from(found.considered).unwrap_or(u32::MAX),
+        })
     }
 
-    async fn delete(&self, message: v1::DeleteCasesRequest) -> Result<u64, Status> {
+    async fn record(&self, message: v1::RecordOutcomeRequest) -> Result<v1::Case, Status> {
+        let (id, outcome, links) = convert::recorded_outcome(message, &self.config.limits)?;
+        let amendment = Amendment::Outcome { outcome, links };
+        let stored = self.cases.amend(&self.tenant, &id, amendment).await.map_err(status::of_cases)?;
+        Ok(stored.case.into())
+    }
+
+    async fn delete(&self, message: v1::DeleteCasesRequest) -> Result<v1::DeleteCasesResponse, Status> {
+        let erased = message.customer_id.clone();
         let filter = convert::deletion(message, &self.config.limits)?;
         let corrected = self.corrected_ids(&filter).await?;
-        let deleted = self.cases.delete(&self.tenant, &filter).await.map_err(status::of_cases)?;
+        let response = if erased.is_empty() {
+            let deleted_count = self.cases.delete(&self.tenant, &filter).await.map_err(status::of_cases)?;
+            v1::DeleteCasesResponse { deleted_count, receipt: None }
+        } else {
+            let erasure = self.cases.erase(&self.tenant, &erased).await.map_err(status::of_cases)?;
+            v1::DeleteCasesResponse { deleted_count: erasure.case_ids.len() as u64, receipt: Some(erasure.into()) }
+        };
         if !corrected.is_empty() {
             self.tagger.forget(corrected).await.map_err(|error| status::of_tagging(error, ""))?;
         }
-        Ok(deleted)
+        Ok(response)
     }
 }
 
@@ -204,7 +331,11 @@ fn new_case(feedback: Feedback, tagged: Tagged) -> NewCase {
         stored_at: Timestamp::now(),
         tags: tagged.tags,
         correction: None,
+        outcome: None,
+        links: Vec::new(),
+        sealed_text: None,
+        requests: Vec::new(),
         attributes: feedback.attributes,
     };
-    NewCase { case, vector: tagged.vector }
+    NewCase { case, vector: tagged.vector, request_id: None }
 }

@@ -8,7 +8,7 @@ use super::convert;
 use super::status::{self, Faults};
 use super::wire::v1;
 use crate::cases::review::ranked;
-use crate::cases::{CaseFilter, CaseStoreError, Correction, VectoredCase};
+use crate::cases::{Amendment, CaseFilter, CaseStoreError, Correction, VectoredCase};
 use crate::tagging::corrections::CorrectedCase;
 
 /// Cases of one part of a scan.
@@ -18,7 +18,8 @@ impl CaseService {
     pub(super) async fn correct(&self, message: v1::CorrectTagsRequest) -> Result<v1::Case, Status> {
         let (id, correction) = convert::correction(message, &self.config.limits, Timestamp::now())?;
         self.check_known(&correction)?;
-        let stored = self.cases.correct(&self.tenant, &id, correction).await.map_err(status::of_cases)?;
+        let stored =
+            self.cases.amend(&self.tenant, &id, Amendment::Correction(correction)).await.map_err(status::of_cases)?;
         let case = v1::Case::from(stored.case.clone());
         // It is kept by now. Whoever hears of a failure here may call again.
         self.learn(vec![stored]).await?;

@@ -39,6 +39,7 @@ pub use self::panics::log_panics_without_message;
 use self::readiness::Ready;
 use self::wire::v1::case_service_server::CaseServiceServer;
 use self::wire::v1::tagging_service_server::TaggingServiceServer;
+use crate::cases::seal::Sealer;
 use crate::cases::{CaseStore, TenantId};
 use crate::config::Config;
 use crate::tagging::Tagger;
@@ -61,6 +62,17 @@ const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 /// a caller's library would queue calls silently instead of hearing a refusal.
 const SPARE_STREAMS: usize = 64;
 
+/// What a service serves.
+#[derive(Clone)]
+pub struct Served {
+    /// Tags.
+    pub tagger: Arc<dyn Tagger>,
+    /// Keeps cases.
+    pub cases: Arc<dyn CaseStore>,
+    /// Seals originals; present if they are kept.
+    pub sealer: Option<Arc<Sealer>>,
+}
+
 /// Why the service ended other than by being told to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -80,17 +92,17 @@ pub enum ServeError {
 /// have read, and calls in work may finish for `server.drain_timeout_ms`; what is left then is aborted. It returns at most a second
 /// after that.
 ///
-/// `tagger` and `cases` are shared; closing the store afterwards is the caller's.
+/// What is served is shared; closing the store afterwards is the caller's.
 ///
 /// # Errors
 /// [`ServeError`] if the service can't be set up or the transport fails.
 pub async fn serve(
     config: &Config,
-    tagger: Arc<dyn Tagger>,
-    cases: Arc<dyn CaseStore>,
+    served: Served,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let Served { tagger, cases, sealer } = served;
     let config = Arc::new(config.clone());
     let drain = Drain::new();
     let guard = GuardLayer::new(config.server.clone(), drain.clone());
@@ -110,6 +122,7 @@ pub async fn serve(
         tagger: Arc::clone(&tagger),
         cases: Arc::clone(&cases),
         tenant: TenantId::default(),
+        sealer,
     };
     let case_service = CaseServiceServer::new(case_service)
         .max_decoding_message_size(max_bytes)

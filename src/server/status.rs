@@ -75,6 +75,13 @@ pub(super) fn internal(reason: &str) -> Status {
     Status::internal("a fault of the service; its log has the reason under the request id")
 }
 
+/// FAILED_PRECONDITION: the service keeps masked texts alone.
+pub(super) fn no_originals() -> Status {
+    Status::failed_precondition(
+        "this service keeps no original texts; cases.texts set to original keeps those that are stored from then on",
+    )
+}
+
 fn retryable(code: Code, message: impl Into<String>) -> Status {
     Status::with_error_details(code, message, ErrorDetails::with_retry_info(Some(RETRY_DELAY)))
 }

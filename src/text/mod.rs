@@ -40,6 +40,11 @@ pub(crate) fn words_as_they_stand(text: &str) -> Vec<Word> {
     words::words(text, &[])
 }
 
+/// The words of a text that was masked before; its placeholders are none.
+pub(crate) fn words_of_masked(text: &str) -> Vec<Word> {
+    words::words(text, &masking::placeholder_spans(text))
+}
+
 /// Normalises, masks and splits one text. Takes time linear in its length.
 pub fn prepare(original: &str) -> Prepared {
     let masked = masking::mask(normalise::normalise(original), original);

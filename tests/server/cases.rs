@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use otklik::cases::TenantId;
+use otklik::config::KeptTexts;
 use otklik::server::wire::v1;
 use otklik::server::wire::v1::{find_similar_request, upsert_cases_result};
 use tonic::Code;
@@ -12,12 +13,13 @@ use crate::fakes::PERSONAL;
 use crate::{Service, blamed, feedback};
 
 fn upsert(items: impl IntoIterator<Item = v1::Feedback>) -> v1::UpsertCasesRequest {
-    let items = items.into_iter().map(|feedback| v1::UpsertCasesItem { feedback: Some(feedback) });
+    let items =
+        items.into_iter().map(|feedback| v1::UpsertCasesItem { feedback: Some(feedback), ..Default::default() });
     v1::UpsertCasesRequest { items: items.collect(), request_id: String::new() }
 }
 
 fn get(id: &str) -> v1::GetCaseRequest {
-    v1::GetCaseRequest { id: id.into(), request_id: String::new() }
+    v1::GetCaseRequest { id: id.into(), ..Default::default() }
 }
 
 fn outcome(result: &v1::UpsertCasesResult) -> Result<v1::UpsertOutcome, i32> {
@@ -168,4 +170,102 @@ async fn a_store_that_is_busy_or_silent_is_told_apart() {
         assert!(status.get_details_retry_info().unwrap().retry_delay.is_some(), "{status:?}");
         assert!(!status.message().contains("on purpose"), "{status:?}");
     }
+}
+
+#[tokio::test]
+async fn the_same_call_again_acts_once_and_answers_the_same() {
+    let service = Service::start().await;
+    let mut client = service.cases().await;
+    let call = |text: &str| v1::UpsertCasesRequest {
+        request_id: "call-1".into(),
+        ..upsert([feedback("a", text), feedback("", "without an id")])
+    };
+    let first = client.upsert_cases(call("first")).await.unwrap().into_inner();
+    // Tagging it would fail.
+    let again = client.upsert_cases(call("fail")).await.unwrap().into_inner();
+    assert_eq!(again, first);
+    assert_eq!(service.store.cases.lock().unwrap().len(), 2);
+    assert_eq!(client.get_case(get("a")).await.unwrap().into_inner().masked_text, "first");
+    let other = v1::UpsertCasesRequest { request_id: "call-2".into(), ..call("second") };
+    let other = client.upsert_cases(other).await.unwrap().into_inner();
+    assert_eq!(outcome(&other.results[0]), Ok(v1::UpsertOutcome::Replaced));
+    assert_ne!(other.results[1].id, first.results[1].id);
+}
+
+#[tokio::test]
+async fn an_outcome_is_kept_and_outlives_a_new_upsert() {
+    let service = Service::start().await;
+    let mut client = service.cases().await;
+    let solved = |cost| v1::Outcome {
+        status: v1::OutcomeStatus::Solved.into(),
+        resolution: "refunded".into(),
+        gesture_id: "refund".into(),
+        cost,
+        ..Default::default()
+    };
+    let link = v1::CaseLink { case_id: "b".into(), kind: v1::LinkKind::SameIncident.into() };
+    let item =
+        v1::UpsertCasesItem { feedback: Some(feedback("a", "text")), outcome: Some(solved(None)), links: vec![link] };
+    let wrong = v1::UpsertCasesItem {
+        feedback: Some(feedback("b", "text")),
+        outcome: Some(v1::Outcome::default()),
+        ..Default::default()
+    };
+    let request = v1::UpsertCasesRequest { items: vec![item, wrong], request_id: String::new() };
+    let results = client.upsert_cases(request).await.unwrap().into_inner().results;
+    assert_eq!(outcome(&results[0]), Ok(v1::UpsertOutcome::Created));
+    assert_eq!(outcome(&results[1]), Err(Code::InvalidArgument as i32));
+
+    let record = |id: &str| v1::RecordOutcomeRequest {
+        case_id: id.into(),
+        outcome: Some(solved(Some(200.0))),
+        ..Default::default()
+    };
+    let case = client.record_outcome(record("a")).await.unwrap().into_inner();
+    assert_eq!((case.outcome, case.links.len()), (Some(solved(Some(200.0))), 1));
+    client.upsert_cases(upsert([feedback("a", "another text")])).await.unwrap();
+    let case = client.get_case(get("a")).await.unwrap().into_inner();
+    assert_eq!(
+        (case.masked_text.as_str(), case.outcome, case.links.len()),
+        ("another text", Some(solved(Some(200.0))), 1)
+    );
+    assert_eq!(client.record_outcome(record("nobody")).await.unwrap_err().code(), Code::NotFound);
+    let nothing = v1::RecordOutcomeRequest { case_id: "a".into(), ..Default::default() };
+    assert_eq!(blamed(&client.record_outcome(nothing).await.unwrap_err()), ["outcome"]);
+}
+
+#[tokio::test]
+async fn an_original_is_sealed_where_originals_are_kept_and_nowhere_else() {
+    let original = format!("Где перевод? {PERSONAL}");
+    let with_original = || v1::GetCaseRequest { include_original: true, ..get("a") };
+    let service = Service::with(|config| config.cases.texts = KeptTexts::Original).await;
+    let mut client = service.cases().await;
+    client.upsert_cases(upsert([feedback("a", &original)])).await.unwrap();
+    assert_eq!(client.get_case(get("a")).await.unwrap().into_inner().original_text, "");
+    assert_eq!(client.get_case(with_original()).await.unwrap().into_inner().original_text, original);
+    let kept = format!("{:?}", service.store.cases.lock().unwrap());
+    assert!(!kept.contains(PERSONAL), "{kept}");
+
+    let service = Service::start().await;
+    let mut client = service.cases().await;
+    client.upsert_cases(upsert([feedback("a", &original)])).await.unwrap();
+    assert!(service.store.cases.lock().unwrap().values().all(|stored| stored.case.sealed_text.is_none()));
+    let refused = client.get_case(with_original()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("cases.texts"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn erasing_a_customer_gives_a_receipt() {
+    let service = Service::start().await;
+    let mut client = service.cases().await;
+    let of = |id: &str| v1::Feedback { customer_id: "k".into(), ..feedback(id, "text") };
+    client.upsert_cases(upsert([of("1"), of("2"), feedback("3", "text")])).await.unwrap();
+    let erase = v1::DeleteCasesRequest { customer_id: "k".into(), ..Default::default() };
+    let erased = client.delete_cases(erase).await.unwrap().into_inner();
+    let receipt = erased.receipt.unwrap();
+    assert_eq!((erased.deleted_count, receipt.case_ids), (2, vec!["1".to_owned(), "2".to_owned()]));
+    assert_eq!((receipt.customer_id_sha256.len(), receipt.snapshots.as_slice()), (64, &["/backup/1".to_owned()][..]));
+    let by_id = v1::DeleteCasesRequest { ids: vec!["3".into()], ..Default::default() };
+    assert_eq!(client.delete_cases(by_id).await.unwrap().into_inner().receipt, None);
 }

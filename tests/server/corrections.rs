@@ -16,7 +16,8 @@ const TEXT: &str = "карта не пришла, курьер не приеха
 const SAME: &str = "Карта не пришла, курьер не приехал!";
 
 fn upsert(items: impl IntoIterator<Item = v1::Feedback>) -> v1::UpsertCasesRequest {
-    let items = items.into_iter().map(|feedback| v1::UpsertCasesItem { feedback: Some(feedback) });
+    let items =
+        items.into_iter().map(|feedback| v1::UpsertCasesItem { feedback: Some(feedback), ..Default::default() });
     v1::UpsertCasesRequest { items: items.collect(), request_id: String::new() }
 }
 
@@ -101,7 +102,7 @@ async fn storing_a_case_anew_keeps_its_correction_and_teaches_its_new_text() {
     assert_eq!(topics(&tags_of(&service, SAME).await), ["payments_transfers"]);
     client.upsert_cases(upsert([feedback("1", TEXT)])).await.unwrap();
     assert_eq!(topics(&tags_of(&service, SAME).await), ["card_delivery"]);
-    let get = v1::GetCaseRequest { id: "1".into(), request_id: String::new() };
+    let get = v1::GetCaseRequest { id: "1".into(), ..Default::default() };
     let case = client.get_case(get).await.unwrap().into_inner();
     assert_eq!((case.masked_text.as_str(), case.correction.unwrap().topics), (TEXT, set(&["card_delivery"])));
 }

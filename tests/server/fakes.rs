@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use otklik::cases::{
-    Case, CaseFilter, CasePage, CaseStore, CaseStoreError, Correction, NewCase, SimilarCase, SimilarQuery, SimilarTo,
-    TenantId, UpsertOutcome, VectoredCase,
+    Amendment, Case, CaseFilter, CasePage, CaseStore, CaseStoreError, Erasure, MatchedBy, NewCase, RequestMark,
+    SimilarCase, SimilarCases, SimilarQuery, SimilarTo, TenantId, UpsertOutcome, VectoredCase,
 };
 use otklik::feedback::{Body, CharSpan, Feedback};
 use otklik::tagging::corrections::{Background, CorrectedCase, Corrections, TextFeatures};
@@ -250,24 +250,23 @@ impl CaseStore for MemoryStore {
         let put = cases.into_iter().map(|mut new| {
             let key = (tenant.clone(), new.case.id.clone());
             let before = stored.remove(&key);
-            new.case.correction = before.as_ref().and_then(|before| before.case.correction.clone());
+            let outcome = if before.is_some() { UpsertOutcome::Replaced } else { UpsertOutcome::Created };
+            new.case.requests.extend(new.request_id.take().map(|request_id| RequestMark { request_id, outcome }));
+            if let Some(before) = before {
+                new.case = new.case.replacing(&before.case);
+            }
             stored.insert(key, new);
-            if before.is_some() { UpsertOutcome::Replaced } else { UpsertOutcome::Created }
+            outcome
         });
         Ok(put.collect())
     }
 
-    async fn correct(
-        &self,
-        tenant: &TenantId,
-        id: &str,
-        correction: Correction,
-    ) -> Result<VectoredCase, CaseStoreError> {
+    async fn amend(&self, tenant: &TenantId, id: &str, amendment: Amendment) -> Result<VectoredCase, CaseStoreError> {
         self.answers()?;
         let mut stored = self.cases.lock().unwrap();
         let found = stored.get_mut(&(tenant.clone(), id.to_owned()));
         let found = found.ok_or_else(|| CaseStoreError::NotFound { id: id.to_owned() })?;
-        found.case.correction = Some(correction.over(found.case.correction.take()));
+        found.case = found.case.clone().amended(amendment);
         Ok(VectoredCase { case: found.case.clone(), vector: found.vector.clone() })
     }
 
@@ -295,26 +294,40 @@ impl CaseStore for MemoryStore {
         found.ok_or_else(|| CaseStoreError::NotFound { id: id.to_owned() })
     }
 
-    async fn find_similar(&self, tenant: &TenantId, query: SimilarQuery) -> Result<Vec<SimilarCase>, CaseStoreError> {
+    async fn get_many(&self, tenant: &TenantId, ids: &[String]) -> Result<Vec<Case>, CaseStoreError> {
+        self.answers()?;
+        let stored = self.cases.lock().unwrap();
+        let found = ids.iter().filter_map(|id| stored.get(&(tenant.clone(), id.clone())));
+        Ok(found.map(|stored| stored.case.clone()).collect())
+    }
+
+    async fn find_similar(&self, tenant: &TenantId, query: SimilarQuery) -> Result<SimilarCases, CaseStoreError> {
         self.answers()?;
         let stored = self.cases.lock().unwrap();
         let (vector, left_out) = match query.to {
-            SimilarTo::Vector(vector) => (vector, None),
+            SimilarTo::Text { vector, .. } => (vector, None),
             SimilarTo::CaseId(id) => match stored.get(&(tenant.clone(), id.clone())) {
                 Some(found) => (found.vector.clone(), Some(id)),
                 None => return Err(CaseStoreError::NotFound { id }),
             },
         };
         let cosine = |other: &[f32]| other.iter().zip(&vector).map(|(a, b)| a * b).sum::<f32>();
-        let mut found: Vec<_> = stored
+        let mut hits: Vec<_> = stored
             .values()
             .filter(|stored| matches(&stored.case, &query.filter) && Some(&stored.case.id) != left_out.as_ref())
-            .map(|stored| SimilarCase { case: stored.case.clone(), score: cosine(&stored.vector) })
+            .map(|stored| SimilarCase {
+                case: stored.case.clone(),
+                score: cosine(&stored.vector),
+                rank_score: 0.0,
+                matched_by: MatchedBy::default(),
+                duplicate_ids: vec![],
+            })
             .filter(|found| query.min_score.is_none_or(|least| found.score >= least))
             .collect();
-        found.sort_by(|a, b| b.score.total_cmp(&a.score));
-        found.truncate(query.limit);
-        Ok(found)
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+        let considered = hits.len();
+        hits.truncate(query.limit);
+        Ok(SimilarCases { hits, outcomes: vec![], considered })
     }
 
     async fn count(&self, _: &TenantId, filter: &CaseFilter) -> Result<u64, CaseStoreError> {
@@ -328,6 +341,14 @@ impl CaseStore for MemoryStore {
         let before = stored.len();
         stored.retain(|_, stored| !matches(&stored.case, filter));
         Ok((before - stored.len()) as u64)
+    }
+
+    async fn erase(&self, tenant: &TenantId, customer_id: &str) -> Result<Erasure, CaseStoreError> {
+        let filter = CaseFilter { customer_id: Some(customer_id.to_owned()), ..CaseFilter::default() };
+        let found = self.page(tenant, &filter, None, usize::MAX - 1).await?;
+        let ids = found.cases.into_iter().map(|stored| stored.case.id).collect();
+        self.delete(tenant, &filter).await?;
+        Ok(Erasure::new(tenant, customer_id, ids, vec!["/backup/1".to_owned()]))
     }
 
     async fn probe(&self) -> Result<(), CaseStoreError> {

@@ -87,7 +87,7 @@ async fn each_limit_of_a_batch_or_a_search_is_told() {
     };
     let status = client.find_similar(find).await.unwrap_err();
     assert_eq!(blamed(&status), ["limit", "filter.ids", "filter.kinds[0]"]);
-    let get = v1::GetCaseRequest { id: "девять!!!".into(), request_id: String::new() };
+    let get = v1::GetCaseRequest { id: "девять!!!".into(), ..Default::default() };
     assert_eq!(blamed(&client.get_case(get).await.unwrap_err()), ["id"]);
 }
 

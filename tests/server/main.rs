@@ -15,11 +15,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
-use otklik::config::Config;
+use otklik::cases::seal::Sealer;
+use otklik::config::{Config, KeptTexts};
 use otklik::server::wire::v1;
 use otklik::server::wire::v1::case_service_client::CaseServiceClient;
 use otklik::server::wire::v1::tagging_service_client::TaggingServiceClient;
-use otklik::server::{ServeError, serve};
+use otklik::server::{ServeError, Served, serve};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -57,11 +58,13 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
+        let keeps_originals = config.cases.texts == KeptTexts::Original;
+        let sealer = keeps_originals.then(|| Arc::new(Sealer::new(&"5a".repeat(32)).unwrap()));
         let ended = tokio::spawn({
             let (tagger, store) = (tagger.clone(), store.clone());
             async move {
                 let told = async { stopped.await.unwrap_or(()) };
-                serve(&config, tagger, store, listener, told).await
+                serve(&config, Served { tagger, cases: store, sealer }, listener, told).await
             }
         });
         Self { address, tagger, store, stop: Some(stop), ended }

@@ -1,46 +1,15 @@
 //! One write, as it is journalled and applied; and its bytes in the journal.
 //!
 //! A record is a tag byte and then little-endian integers, byte strings behind their 32-bit length, and 32-bit floats. It holds
-//! the case itself and not the engine's point, so that a journal can be replayed under another payload mapping.
+//! the case itself and not the engine's point, so that a journal can be replayed under another mapping of cases to points.
 
 use qdrant_edge::external::uuid::Uuid;
 
-use crate::cases::{Case, Correction, NewCase, TenantId};
+pub(super) use crate::cases::plan::StoredCase;
+use crate::cases::{Case, TenantId, point};
 
 const UPSERT: u8 = 1;
 const DELETE: u8 = 2;
-
-/// A case with its vector, checked and ready to be written.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct StoredCase {
-    /// Whose it is.
-    pub(super) tenant: TenantId,
-    /// The case.
-    pub(super) case: Case,
-    /// The case as JSON: what is stored and read back.
-    pub(super) json: String,
-    /// The vector.
-    pub(super) vector: Vec<f32>,
-}
-
-impl StoredCase {
-    /// A case on its way into the store; says what is wrong with a case that could not be read back.
-    pub(super) fn new(tenant: &TenantId, new: NewCase) -> Result<Self, String> {
-        let json = serde_json::to_string(&new.case).map_err(|error| error.to_string())?;
-        // JSON has no NaN and no infinity: they are written as null, and are noticed only when read.
-        serde_json::from_str::<Case>(&json).map_err(|error| error.to_string())?;
-        Ok(Self { tenant: tenant.clone(), case: new.case, json, vector: new.vector })
-    }
-}
-
-impl StoredCase {
-    /// The same case with a correction.
-    pub(super) fn corrected(mut self, correction: Correction) -> Result<Self, String> {
-        self.case.correction = Some(correction);
-        self.json = serde_json::to_string(&self.case).map_err(|error| error.to_string())?;
-        Ok(self)
-    }
-}
 
 /// One write.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,10 +114,11 @@ impl<'a> Reader<'a> {
     fn stored_case(&mut self) -> Result<StoredCase, MalformedRecord> {
         let tenant = TenantId::new(self.text()?);
         let json = self.text()?.to_owned();
-        let case = serde_json::from_str(&json).map_err(|error| MalformedRecord(error.to_string()))?;
+        let case: Case = serde_json::from_str(&json).map_err(|error| MalformedRecord(error.to_string()))?;
         let count = self.len()?;
         let vector = (0..count).map(|_| self.take().map(f32::from_le_bytes)).collect::<Result<_, _>>()?;
-        Ok(StoredCase { tenant, case, json, vector })
+        let words = point::words(&case);
+        Ok(StoredCase { tenant, case, json, vector, words, request_id: None })
     }
 }
 
@@ -159,10 +129,12 @@ fn cut_short() -> MalformedRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cases::NewCase;
     use crate::cases::edge::sample;
 
     fn upsert() -> Change {
-        let new = |id: &str| NewCase { case: sample::case(id), vector: vec![0.6, -0.8, f32::MIN_POSITIVE] };
+        let new =
+            |id: &str| NewCase { case: sample::case(id), vector: vec![0.6, -0.8, f32::MIN_POSITIVE], request_id: None };
         let tenant = TenantId::new("банк");
         Change::Upsert(vec![
             StoredCase::new(&tenant, new("1")).unwrap(),
@@ -187,13 +159,5 @@ mod tests {
             assert!(Change::decode(&[record.as_slice(), &[0]].concat()).is_err());
         }
         assert!(Change::decode(&[9]).unwrap_err().to_string().contains("unknown kind 9"));
-    }
-
-    #[test]
-    fn a_number_that_json_can_not_hold_is_refused() {
-        let mut case = sample::case("1");
-        case.tags.sentiment.as_mut().unwrap().score = f32::NAN;
-        let problem = StoredCase::new(&TenantId::default(), NewCase { case, vector: vec![1.0] }).unwrap_err();
-        assert!(problem.contains("null"), "{problem}");
     }
 }

@@ -7,31 +7,45 @@
 //! without waiting and panics if it can't have them: that of the engine's log, which only an update takes, and that of the
 //! list of segments, which reads only share. So reads may run beside a flush, updates may not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use qdrant_edge::external::uuid::Uuid;
 use qdrant_edge::{
-    CountRequest, CreateIndex, Distance, EdgeConfig, EdgeShard, EdgeVectorParams, FieldIndexOperations, Filter,
-    NamedQuery, OperationResult, PointId, PointInsertOperations, PointOperations, QueryEnum, ScrollRequest,
-    SearchRequest, UpdateOperation, VectorInternal, WalOptions, WithPayloadInterface, WithVector,
+    CountRequest, CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeSparseVectorParams,
+    EdgeVectorParams, FieldIndexOperations, Filter, HnswIndexConfig, Modifier, NamedQuery, OperationResult, PointId,
+    PointInsertOperations, PointOperations, QueryEnum, Record, ScrollRequest, SearchRequest, UpdateOperation,
+    VectorInternal, VectorStructInternal, WalOptions, WithPayloadInterface, WithVector,
 };
 
 use super::change::Change;
-use super::payload::{self, DENSE, Field};
-use crate::cases::{Case, Correction, SimilarCase, VectoredCase};
+use super::mapping::{self, path};
+use crate::cases::lexical;
+use crate::cases::point::{self, BRIEF, CASE, DENSE, Field, WORDS};
+use crate::cases::ranking::{self, Candidate, Fused};
+use crate::cases::search::{MatchedBy, SearchMode, SimilarCase, SimilarCases, SimilarQuery};
+use crate::cases::{Case, TenantId, VectoredCase};
 
 /// Points in one update of the engine; bounds how much it holds in memory at once.
 const UPSERT_CHUNK: usize = 256;
 const DELETE_CHUNK: usize = 4_096;
 /// Points that one page of a scan returns.
 const SCAN_PAGE: usize = 10_000;
+/// Tries to flush while the index is being built, and the time between them.
+const FLUSH_TRIES: usize = 200;
+const FLUSH_PAUSE: Duration = Duration::from_millis(5);
+/// What the engine says when it panics because the index is being exchanged at the very moment of a flush.
+const EXCHANGING: &str = "segment holder lock acquired";
 /// Size of one file of the engine's log, in bytes.
 const LOG_FILE_BYTES: usize = 8 << 20;
+/// Size of the vectors of a part of the shard from which on an index is built for it, in kB; searching less one by one is as fast.
+const INDEX_FROM_KB: usize = 10_000;
 /// Size at which the engine's log is worth cutting, in bytes.
 const LOG_LIMIT_BYTES: u64 = 256 << 20;
 
@@ -49,10 +63,13 @@ impl EngineFault {
     }
 }
 
+/// Builds and merges indexes; says whether anything was done.
+pub(super) type Optimiser = Box<dyn FnOnce() -> Result<bool, EngineFault> + Send>;
+
 /// The shard that holds the cases of every tenant.
 pub(super) struct Engine {
-    /// `None` only while it is being dropped.
-    shard: Option<EdgeShard>,
+    /// `None` only while it is being dropped. Shared with the thread that builds the index.
+    shard: Option<Arc<EdgeShard>>,
     folder: PathBuf,
 }
 
@@ -62,7 +79,7 @@ impl Engine {
         let action = "create the shard";
         fs::create_dir(folder).map_err(|error| EngineFault::new(action, error))?;
         let shard = guarded(action, || EdgeShard::new(folder, config(dimension)))?;
-        let engine = Self { shard: Some(shard), folder: folder.to_owned() };
+        let engine = Self { shard: Some(Arc::new(shard)), folder: folder.to_owned() };
         engine.ensure_indexes()?;
         engine.flush()?;
         Ok(engine)
@@ -73,13 +90,13 @@ impl Engine {
         let action = "load the shard";
         trim_log(folder).map_err(|error| EngineFault::new("trim the engine's log", error))?;
         let shard = guarded(action, || EdgeShard::load(folder, Some(config(dimension))))?;
-        let engine = Self { shard: Some(shard), folder: folder.to_owned() };
+        let engine = Self { shard: Some(Arc::new(shard)), folder: folder.to_owned() };
         engine.ensure_indexes()?;
         Ok(engine)
     }
 
     fn shard(&self) -> Result<&EdgeShard, EngineFault> {
-        self.shard.as_ref().ok_or_else(|| EngineFault::new("reach the shard", "it is closed"))
+        self.shard.as_deref().ok_or_else(|| EngineFault::new("reach the shard", "it is closed"))
     }
 
     fn with<T>(
@@ -94,8 +111,9 @@ impl Engine {
     fn ensure_indexes(&self) -> Result<(), EngineFault> {
         let present = self.with("list the payload indexes", |shard| Ok(shard.info().payload_schema))?;
         for field in Field::ALL {
-            if !present.contains_key(&field.path()) {
-                let create = CreateIndex { field_name: field.path(), field_schema: Some(field.schema()) };
+            if !present.contains_key(&path(field.key())) {
+                let schema = Some(mapping::schema(field.index()));
+                let create = CreateIndex { field_name: path(field.key()), field_schema: schema };
                 let operation = UpdateOperation::FieldIndexOperation(FieldIndexOperations::CreateIndex(create));
                 self.with("create a payload index", |shard| shard.update(operation))?;
             }
@@ -108,7 +126,7 @@ impl Engine {
         match change {
             Change::Upsert(mut cases) => {
                 while !cases.is_empty() {
-                    let points = cases.drain(..cases.len().min(UPSERT_CHUNK)).map(payload::point).collect();
+                    let points = cases.drain(..cases.len().min(UPSERT_CHUNK)).map(mapping::point).collect();
                     let upsert = PointOperations::UpsertPoints(PointInsertOperations::PointsList(points));
                     self.with("store cases", |shard| shard.update(UpdateOperation::PointOperation(upsert)))?;
                 }
@@ -126,12 +144,33 @@ impl Engine {
 
     /// Writes everything that was applied to disk, with fsync.
     pub(super) fn flush(&self) -> Result<(), EngineFault> {
-        self.with("flush the shard", |shard| {
-            shard.flush();
-            Ok(())
-        })?;
+        let mut tries = 0;
+        loop {
+            let flushed = self.with("flush the shard", |shard| {
+                shard.flush();
+                Ok(())
+            });
+            match flushed {
+                Err(fault) if fault.problem.contains(EXCHANGING) && tries < FLUSH_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(FLUSH_PAUSE);
+                }
+                other => break other?,
+            }
+        }
         // The engine syncs its files; files that it made since the last flush are safe once their folders are synced too.
         sync_folders(&self.folder).map_err(|error| EngineFault::new("sync the folders of the shard", error))
+    }
+
+    /// What builds and merges indexes as far as it is worth it. Running it takes seconds to minutes, beside reads and writes.
+    pub(super) fn optimiser(&self) -> Result<Optimiser, EngineFault> {
+        let shard = self.shard.clone().ok_or_else(|| EngineFault::new("reach the shard", "it is closed"))?;
+        Ok(Box::new(move || {
+            let done = guarded("build the index", || shard.optimize());
+            // Dropping the last hold of a shard flushes it, which may panic. What that leaves behind is in the journal.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(shard)));
+            done
+        }))
     }
 
     /// True if the engine's log has grown so much that the shard should be loaded again, which trims it.
@@ -142,30 +181,36 @@ impl Engine {
         })
     }
 
-    /// Those of some points that exist.
-    pub(super) fn existing(&self, points: &[Uuid]) -> Result<HashSet<Uuid>, EngineFault> {
-        let ids: Vec<PointId> = points.iter().copied().map(PointId::Uuid).collect();
-        let nothing = Some(WithPayloadInterface::Bool(false));
-        let records = self.with("look up cases", |shard| shard.retrieve(&ids, nothing, None))?;
-        Ok(records.into_iter().filter_map(|record| uuid(record.id)).collect())
+    /// The ids of the cases that a filter matches.
+    pub(super) fn ids(&self, filter: &Filter) -> Result<Vec<String>, EngineFault> {
+        let points = self.matching(filter)?;
+        let mut ids = Vec::with_capacity(points.len());
+        for chunk in points.chunks(SCAN_PAGE) {
+            let records = self.retrieve(chunk, &BRIEF, None)?;
+            let fields = records.iter().filter_map(|record| record.payload.as_ref());
+            ids.extend(fields.map(|payload| point::brief(&payload.0).1));
+        }
+        Ok(ids)
     }
 
-    /// What persons said of some points, where they did.
-    pub(super) fn corrections(&self, points: &[Uuid]) -> Result<HashMap<Uuid, Correction>, EngineFault> {
+    /// The cases of those of some points that exist.
+    pub(super) fn cases(&self, points: &[Uuid]) -> Result<HashMap<Uuid, Case>, EngineFault> {
         if points.is_empty() {
             return Ok(HashMap::new());
         }
+        let records = self.retrieve(points, &[CASE], None)?;
+        records
+            .iter()
+            .filter_map(|record| Some((uuid(record.id)?, record)))
+            .map(|(id, record)| Ok((id, case(record)?)))
+            .collect()
+    }
+
+    fn retrieve(&self, points: &[Uuid], fields: &[&str], vectors: Option<&[&str]>) -> Result<Vec<Record>, EngineFault> {
         let ids: Vec<PointId> = points.iter().copied().map(PointId::Uuid).collect();
-        let fields = Some(WithPayloadInterface::Fields(vec![Field::Corrected.path(), payload::case_path()]));
-        let records = self.with("read corrections", |shard| shard.retrieve(&ids, fields, None))?;
-        let mut corrections = HashMap::new();
-        for record in records.iter().filter(|record| payload::is_corrected(record.payload.as_ref())) {
-            let correction = payload::case(record.payload.as_ref())?.correction;
-            if let (Some(point), Some(correction)) = (uuid(record.id), correction) {
-                corrections.insert(point, correction);
-            }
-        }
-        Ok(corrections)
+        let fields = WithPayloadInterface::Fields(fields.iter().map(|field| path(field)).collect());
+        let vectors = vectors.map(|names| WithVector::Selector(names.iter().map(|name| (*name).to_owned()).collect()));
+        self.with("read cases", |shard| shard.retrieve(&ids, Some(fields), vectors))
     }
 
     /// A part of the cases that a filter matches, with their vectors, and the point that the next part begins with.
@@ -179,15 +224,13 @@ impl Engine {
             offset: from.map(PointId::Uuid),
             limit: Some(limit),
             filter: Some(filter),
-            with_payload: Some(WithPayloadInterface::Fields(vec![payload::case_path()])),
+            with_payload: Some(WithPayloadInterface::Fields(vec![path(CASE)])),
             with_vector: WithVector::Selector(vec![DENSE.to_owned()]),
             order_by: None,
         };
         let (records, next) = self.with("list cases", |shard| shard.scroll(request))?;
-        let cases = records.into_iter().map(|record| {
-            let case = payload::case(record.payload.as_ref())?;
-            Ok(VectoredCase { case, vector: payload::dense(record.vector)? })
-        });
+        let cases =
+            records.into_iter().map(|record| Ok(VectoredCase { case: case(&record)?, vector: dense(record.vector)? }));
         Ok((cases.collect::<Result<_, _>>()?, next.and_then(uuid)))
     }
 
@@ -215,43 +258,100 @@ impl Engine {
 
     /// The case of a point.
     pub(super) fn case(&self, point: Uuid) -> Result<Option<Case>, EngineFault> {
-        let case_only = Some(WithPayloadInterface::Fields(vec![payload::case_path()]));
-        let records = self.with("read a case", |shard| shard.retrieve(&[PointId::Uuid(point)], case_only, None))?;
-        records.first().map(|record| payload::case(record.payload.as_ref())).transpose()
+        Ok(self.cases(&[point])?.remove(&point))
     }
 
-    /// The vector of a point.
-    pub(super) fn vector(&self, point: Uuid) -> Result<Option<Vec<f32>>, EngineFault> {
-        let nothing = Some(WithPayloadInterface::Bool(false));
-        let vector = Some(WithVector::Selector(vec![DENSE.to_owned()]));
-        let records = self.with("read a vector", |shard| shard.retrieve(&[PointId::Uuid(point)], nothing, vector))?;
-        records.into_iter().next().map(|record| payload::dense(record.vector)).transpose()
+    /// The case of a point with its vector.
+    pub(super) fn vectored(&self, point: Uuid) -> Result<Option<VectoredCase>, EngineFault> {
+        let record = self.retrieve(&[point], &[CASE], Some(&[DENSE]))?.into_iter().next();
+        record.map(|record| Ok(VectoredCase { case: case(&record)?, vector: dense(record.vector)? })).transpose()
     }
 
-    /// The cases nearest to a vector, nearest first.
+    /// The cases most like a text, best first.
     pub(super) fn similar(
         &self,
+        query: &SimilarQuery,
         vector: Vec<f32>,
+        masked_text: &str,
         filter: Filter,
+    ) -> Result<SimilarCases, EngineFault> {
+        let length = ranking::list_length(query);
+        let wanted = lexical::query(masked_text);
+        let by_words = if query.mode == SearchMode::Meaning || wanted.indices.is_empty() {
+            Vec::new()
+        } else {
+            self.nearest(mapping::words(wanted.clone()), WORDS, &filter, length)?
+        };
+        let by_meaning = if query.mode == SearchMode::Words {
+            Vec::new()
+        } else {
+            self.nearest(VectorInternal::Dense(vector.clone()), DENSE, &filter, length)?
+        };
+        let ranking = ranking::rank(query, self.candidates(ranking::fuse(query, &by_meaning, &by_words), &vector)?);
+        let points: Vec<Uuid> = ranking.hits.iter().map(|hit| hit.fused.point).collect();
+        let mut cases = self.cases(&points)?;
+        // A case that was deleted in the meantime is no hit.
+        let hits = ranking.hits.into_iter().filter_map(|hit| {
+            let case = cases.remove(&hit.fused.point)?;
+            let words = lexical::matches(&case.masked_text, &wanted.indices);
+            let Fused { score, meaning_rank, words_rank, .. } = hit.fused;
+            let matched_by = MatchedBy { meaning_rank, words_rank, words };
+            Some(SimilarCase {
+                case,
+                score: hit.cosine,
+                rank_score: score,
+                matched_by,
+                duplicate_ids: hit.duplicate_ids,
+            })
+        });
+        Ok(SimilarCases { hits: hits.collect(), outcomes: ranking.outcomes, considered: ranking.considered })
+    }
+
+    /// The points nearest to a vector, nearest first.
+    fn nearest(
+        &self,
+        vector: VectorInternal,
+        name: &str,
+        filter: &Filter,
         limit: usize,
-        min_score: Option<f32>,
-    ) -> Result<Vec<SimilarCase>, EngineFault> {
+    ) -> Result<Vec<(Uuid, f32)>, EngineFault> {
         let request = SearchRequest {
-            query: QueryEnum::Nearest(NamedQuery::new(VectorInternal::Dense(vector), DENSE)),
-            filter: Some(filter),
+            query: QueryEnum::Nearest(NamedQuery::new(vector, name)),
+            filter: Some(filter.clone()),
             params: None,
             limit,
             offset: 0,
-            with_payload: Some(WithPayloadInterface::Fields(vec![payload::case_path()])),
+            with_payload: Some(WithPayloadInterface::Bool(false)),
             with_vector: None,
-            score_threshold: min_score,
+            score_threshold: None,
         };
         let hits = self.with("search", |shard| shard.search(request))?;
-        hits.into_iter()
-            .map(|hit| {
-                let case = payload::case(hit.payload.as_ref())?;
-                // Rounding may carry a cosine a little past its ends.
-                Ok(SimilarCase { case, score: hit.score.clamp(-1.0, 1.0) })
+        Ok(hits.into_iter().filter_map(|hit| Some((uuid(hit.id)?, hit.score))).collect())
+    }
+
+    /// What ranking has to know of each fused point, in their order.
+    fn candidates(&self, fused: Vec<Fused>, vector: &[f32]) -> Result<Vec<Candidate>, EngineFault> {
+        let points: Vec<Uuid> = fused.iter().map(|fused| fused.point).collect();
+        let records = self.retrieve(&points, &BRIEF, Some(&[DENSE, WORDS]))?;
+        let mut records: HashMap<Uuid, Record> =
+            records.into_iter().filter_map(|record| Some((uuid(record.id)?, record))).collect();
+        let candidates = fused.into_iter().filter_map(|fused| Some((fused, records.remove(&fused.point)?)));
+        candidates
+            .map(|(fused, record)| {
+                let fields = record.payload.as_ref().map(|payload| &payload.0);
+                let (brief, id) = fields.map(point::brief).ok_or_else(|| incomplete("its fields"))?;
+                let mut vectors = named(record.vector)?;
+                let stems = match vectors.remove(WORDS) {
+                    Some(VectorInternal::Sparse(words)) => words.indices,
+                    // A text without words has none.
+                    _ => Vec::new(),
+                };
+                let cosine = match (fused.cosine, vectors.remove(DENSE)) {
+                    (Some(cosine), _) => cosine,
+                    (None, Some(VectorInternal::Dense(own))) => ranking::cosine(vector, &own),
+                    (None, _) => return Err(incomplete("its vector")),
+                };
+                Ok(Candidate { fused, brief, id, cosine, stems })
             })
             .collect()
     }
@@ -268,6 +368,57 @@ impl Engine {
     }
 }
 
+/// A shard of any format, to be read once.
+pub(super) struct OldShard(Option<EdgeShard>);
+
+impl OldShard {
+    pub(super) fn load(folder: &Path) -> Result<Self, EngineFault> {
+        Ok(Self(Some(guarded("load the shard", || EdgeShard::load(folder, None))?)))
+    }
+
+    fn with<T>(&self, call: impl FnOnce(&EdgeShard) -> OperationResult<T>) -> Result<T, EngineFault> {
+        let shard = self.0.as_ref().ok_or_else(|| EngineFault::new("reach the shard", "it is closed"))?;
+        guarded("read the shard", || call(shard))
+    }
+
+    /// How many cases it has.
+    pub(super) fn count(&self) -> Result<u64, EngineFault> {
+        self.with(|shard| shard.count(CountRequest { filter: None, exact: true })).map(|count| count as u64)
+    }
+
+    /// A part of its cases, and where the next begins.
+    #[expect(clippy::type_complexity, reason = "a list and a place, taken apart at once")]
+    pub(super) fn page(
+        &self,
+        from: Option<Uuid>,
+        limit: usize,
+    ) -> Result<(Vec<(TenantId, Case, Vec<f32>)>, Option<Uuid>), EngineFault> {
+        let request = ScrollRequest {
+            offset: from.map(PointId::Uuid),
+            limit: Some(limit),
+            filter: None,
+            with_payload: Some(WithPayloadInterface::Bool(true)),
+            with_vector: WithVector::Selector(vec![DENSE.to_owned()]),
+            order_by: None,
+        };
+        let (records, next) = self.with(|shard| shard.scroll(request))?;
+        let cases = records.into_iter().map(|record| {
+            let tenant = record.payload.as_ref().and_then(|payload| point::tenant(&payload.0));
+            let tenant = tenant.ok_or_else(|| incomplete("its tenant"))?;
+            Ok((tenant, case(&record)?, dense(record.vector)?))
+        });
+        Ok((cases.collect::<Result<_, _>>()?, next.and_then(uuid)))
+    }
+}
+
+impl Drop for OldShard {
+    fn drop(&mut self) {
+        let shard = self.0.take();
+        // Dropping a shard flushes it, which may panic; nothing was written to this one.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(shard)));
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         // Dropping a shard flushes it, which may panic. What that leaves behind is in the journal.
@@ -280,11 +431,41 @@ impl Drop for Engine {
 
 fn config(dimension: usize) -> EdgeConfig {
     let wal_options = WalOptions { segment_capacity: LOG_FILE_BYTES, ..WalOptions::default() };
+    // The index is built by one thread: what is being served goes first.
+    let hnsw = HnswIndexConfig { max_indexing_threads: 1, ..HnswIndexConfig::default() };
+    let optimizers =
+        EdgeOptimizersConfig { indexing_threshold: Some(INDEX_FROM_KB), ..EdgeOptimizersConfig::default() };
     EdgeConfig::builder()
         .vector(DENSE, EdgeVectorParams::builder(dimension, Distance::Cosine).on_disk(true).build())
+        .sparse_vector(WORDS, EdgeSparseVectorParams::builder().modifier(Modifier::Idf).on_disk(true).build())
         .on_disk_payload(true)
+        .hnsw_config(hnsw)
+        .optimizers(optimizers)
         .wal_options(wal_options)
         .build()
+}
+
+fn incomplete(lack: &str) -> EngineFault {
+    EngineFault::new("read a case", format!("a point without {lack}"))
+}
+
+fn case(record: &Record) -> Result<Case, EngineFault> {
+    let fields = record.payload.as_ref().map(|payload| &payload.0).ok_or_else(|| incomplete("its case"))?;
+    point::case(fields).map_err(|problem| EngineFault::new("read a case", problem))
+}
+
+fn named(vector: Option<VectorStructInternal>) -> Result<HashMap<String, VectorInternal>, EngineFault> {
+    match vector {
+        Some(VectorStructInternal::Named(vectors)) => Ok(vectors),
+        _ => Err(incomplete("its vectors")),
+    }
+}
+
+fn dense(vector: Option<VectorStructInternal>) -> Result<Vec<f32>, EngineFault> {
+    match named(vector)?.remove(DENSE) {
+        Some(VectorInternal::Dense(dense)) => Ok(dense),
+        _ => Err(incomplete("its vector")),
+    }
 }
 
 fn uuid(id: PointId) -> Option<Uuid> {
@@ -330,12 +511,17 @@ fn closed_log_files(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
+/// Syncs a folder and those in it. One that goes while this runs is of a part of the index that has just been replaced.
 fn sync_folders(folder: &Path) -> io::Result<()> {
+    let gone = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_folders(&entry.path())?;
-        }
+        let inside =
+            entry.file_type().and_then(|kind| if kind.is_dir() { sync_folders(&entry.path()) } else { Ok(()) });
+        gone(inside)?;
     }
     File::open(folder)?.sync_all()
 }
@@ -344,7 +530,7 @@ fn sync_folders(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::cases::edge::change::StoredCase;
-    use crate::cases::edge::filter::engine_filter;
+    use crate::cases::edge::mapping::engine_filter;
     use crate::cases::edge::sample;
     use crate::cases::{CaseFilter, NewCase, TenantId};
 
@@ -357,7 +543,9 @@ mod tests {
         let upsert = |id: usize, text: &str| {
             let mut case = sample::case(&id.to_string());
             case.masked_text = text.to_owned();
-            Change::Upsert(vec![StoredCase::new(&tenant, NewCase { case, vector: vec![1.0, 0.0] }).unwrap()])
+            Change::Upsert(vec![
+                StoredCase::new(&tenant, NewCase { case, vector: vec![1.0, 0.0], request_id: None }).unwrap(),
+            ])
         };
         let engine = Engine::create(&folder, 2).unwrap();
         for id in 0..30 {
@@ -373,7 +561,7 @@ mod tests {
             assert_eq!(engine.count(engine_filter(&tenant, &CaseFilter::default())).unwrap(), 30);
             let text = format!("round {round}");
             engine.apply(upsert(7, &text)).unwrap();
-            let stored = engine.case(payload::point_id(&tenant, "7")).unwrap().unwrap();
+            let stored = engine.case(point::point_id(&tenant, "7")).unwrap().unwrap();
             assert_eq!(stored.masked_text, text);
         }
     }

@@ -3,6 +3,7 @@
 //! `LOCK` is held by the one process that has the store open. `store.toml` names the encoder whose vectors lie in the store;
 //! vectors of another are refused. `journal.redb` and `shard/` are the store itself.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -13,9 +14,15 @@ use serde::{Deserialize, Serialize};
 use crate::cases::CaseStoreError;
 
 /// Format of the store that this version writes and reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 const DESCRIPTION: &str = "store.toml";
+const LOCK: &str = "LOCK";
+
+/// True for what in a store's folder belongs to it alone and to no copy: the lock, and the list of its snapshots.
+pub(super) fn is_of_one_process(name: &OsStr) -> bool {
+    name == LOCK || name == "snapshots.jsonl"
+}
 
 /// What `store.toml` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +45,47 @@ pub(super) struct StoreFolder {
 }
 
 impl StoreFolder {
+    /// Locks the folder of a store that is there, whatever encoder and format it is of.
+    pub(super) fn lock_as_it_is(path: &Path) -> Result<Self, CaseStoreError> {
+        if !path.join(DESCRIPTION).exists() {
+            return Err(open_error(path, format!("there is no store: it has no {DESCRIPTION}")));
+        }
+        let nothing = Description { format: 0, dimension: 0, encoder_sha256: String::new(), complete: false };
+        let mut folder = Self { path: path.to_owned(), description: nothing, _lock: take_lock(path)? };
+        if let Some(found) = folder.read_description()? {
+            folder.description = found;
+        }
+        if folder.description.format > FORMAT {
+            return Err(folder.error(format!(
+                "it is of format {}, this version writes format {FORMAT}; a newer version made it",
+                folder.description.format
+            )));
+        }
+        Ok(folder)
+    }
+
+    /// True if a store of this encoder can be opened as it is.
+    pub(super) fn serves(&self, dimension: usize, encoder_sha256: &str) -> bool {
+        self.description.format == FORMAT && self.has_vectors_of(dimension, encoder_sha256)
+    }
+
+    /// True if its vectors are of this encoder.
+    pub(super) fn has_vectors_of(&self, dimension: usize, encoder_sha256: &str) -> bool {
+        (self.description.dimension, self.description.encoder_sha256.as_str()) == (dimension, encoder_sha256)
+    }
+
+    /// Notes that the store is of this version's format and of this encoder now.
+    pub(super) fn now_serves(&mut self, dimension: usize, encoder_sha256: &str) -> Result<(), CaseStoreError> {
+        self.description =
+            Description { format: FORMAT, dimension, encoder_sha256: encoder_sha256.to_owned(), complete: true };
+        self.write_description()
+    }
+
+    /// A name within the folder.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
     /// Locks a folder, which is made if only it is missing, and checks that its store, if it has one, is of this encoder.
     pub(super) fn lock(path: &Path, dimension: usize, encoder_sha256: &str) -> Result<Self, CaseStoreError> {
         let fail = |problem: String| open_error(path, problem);
@@ -75,6 +123,11 @@ impl StoreFolder {
             }
         }
         Ok(folder)
+    }
+
+    /// The folder itself.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Folder of the engine's shard.
@@ -116,6 +169,12 @@ impl StoreFolder {
 
     fn check(&self, found: &Description) -> Result<(), CaseStoreError> {
         let wanted = &self.description;
+        if found.format < wanted.format {
+            return Err(self.error(format!(
+                "it is of format {}, this version reads format {}; `otklik cases migrate` brings it there, after a backup",
+                found.format, wanted.format
+            )));
+        }
         if found.format != wanted.format {
             return Err(self.error(format!(
                 "it is of format {}, this version reads format {}; open it with the version that made it",
@@ -125,7 +184,8 @@ impl StoreFolder {
         if (found.dimension, &found.encoder_sha256) != (wanted.dimension, &wanted.encoder_sha256) {
             return Err(self.error(format!(
                 "it holds vectors of encoder sha256:{} ({} numbers each), but the configured encoder is sha256:{} ({} numbers \
-                 each); configure that encoder again, or give the new one an empty folder",
+                 each); configure that encoder again, give the new one an empty folder, or let `otklik cases migrate` compute the \
+                 vectors anew",
                 found.encoder_sha256, found.dimension, wanted.encoder_sha256, wanted.dimension
             )));
         }
@@ -166,7 +226,7 @@ fn open_error(folder: &Path, problem: impl Display) -> CaseStoreError {
 }
 
 fn take_lock(folder: &Path) -> Result<File, CaseStoreError> {
-    let path = folder.join("LOCK");
+    let path = folder.join(LOCK);
     let fail = |error: std::io::Error| {
         let problem =
             format!("{} can't be written ({error}); otklik must be allowed to write to this folder", path.display());

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use crate::cases::CaseStoreError;
 
 /// Bounds the work that runs and the work that waits.
-pub(super) struct ComputeGate {
+pub(in crate::cases) struct ComputeGate {
     running: Arc<Semaphore>,
     inside: AtomicUsize,
     width: usize,
@@ -17,13 +17,13 @@ pub(super) struct ComputeGate {
 
 impl ComputeGate {
     /// A gate as wide as the machine has processors, before which `limit` calls may wait.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(in crate::cases) fn new(limit: usize) -> Self {
         let width = std::thread::available_parallelism().map_or(1, usize::from);
         Self { running: Arc::new(Semaphore::new(width)), inside: AtomicUsize::new(0), width, limit }
     }
 
     /// Runs work off the async threads. Work of a caller that left while it waited is not run.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(in crate::cases) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, CaseStoreError> + Send + 'static,
     ) -> Result<T, CaseStoreError> {

@@ -4,52 +4,50 @@
 //! by the owner thread. A read runs on the compute pool, beside other reads. Opening replays what the journal still holds. One
 //! process at a time: the folder is locked.
 //!
-//! Searches compare with every case that the filter leaves: exact, and linear in their number.
+//! An index over the vectors (HNSW) is built by a thread of its own beside all that; what is not in it yet is searched one by one.
 
 mod change;
 mod engine;
-mod filter;
 mod folder;
-mod gate;
+pub(super) mod gate;
 mod journal;
+mod mapping;
+mod migrate;
 mod owner;
-mod payload;
+mod records;
 #[cfg(test)]
 pub(crate) mod sample;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use qdrant_edge::external::uuid::Uuid;
 use tokio::sync::oneshot;
 
-use self::change::{Change, StoredCase};
+use self::change::Change;
 use self::engine::{Engine, EngineFault};
-use self::filter::{engine_filter, leaving_out};
 use self::folder::StoreFolder;
 use self::gate::ComputeGate;
 use self::journal::{Journal, JournalFault};
-use self::owner::{Command, Owner, Shared};
-use self::payload::point_id;
+use self::mapping::{engine_filter, leaving_out};
+pub use self::migrate::{Embed, migrate};
+use self::owner::{Command, CopyFolder, Owner, Shared};
+pub use self::records::SnapshotRecord;
+use super::point::point_id;
 use super::{
-    Case, CaseFilter, CasePage, CaseStore, CaseStoreError, Correction, NewCase, SimilarCase, SimilarQuery, SimilarTo,
-    TenantId, UpsertOutcome, VectoredCase,
+    Amendment, Case, CaseFilter, CasePage, CaseStore, CaseStoreError, Erasure, NewCase, SimilarCases, SimilarQuery,
+    SimilarTo, TenantId, UpsertOutcome, VectoredCase, checks, plan,
 };
 
-/// The most cases that one upsert may hold.
-pub const MAX_BATCH: usize = 10_000;
-/// The most cases that one search may return.
-pub const MAX_SIMILAR: usize = 10_000;
-
-/// The most cases that one part of a scan may hold.
-pub const MAX_PAGE: usize = 10_000;
+pub use super::checks::{MAX_BATCH, MAX_PAGE, MAX_SIMILAR};
 
 /// How a store is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +89,9 @@ pub struct EdgeStore {
     owner: Mutex<Option<JoinHandle<()>>>,
     dimension: usize,
     queue_limit: usize,
+    folder: PathBuf,
+    /// Taken while a line is written beside the store.
+    records: Arc<Mutex<()>>,
 }
 
 impl EdgeStore {
@@ -101,6 +102,7 @@ impl EdgeStore {
     /// `Open`: the folder can't be made or written, another process has it open, it holds vectors of another encoder, or it is
     /// damaged.
     pub fn open(folder: &Path, options: EdgeOptions) -> Result<EdgeStore, CaseStoreError> {
+        let path = folder.to_owned();
         let EdgeOptions { dimension, encoder_sha256, queue_limit, flush_every, flush_after_ops } = options;
         let mut folder = StoreFolder::lock(folder, dimension, &encoder_sha256)?;
         let (engine, journal) =
@@ -120,7 +122,50 @@ impl EdgeStore {
             owner: Mutex::new(Some(owner)),
             dimension,
             queue_limit,
+            folder: path,
+            records: Arc::default(),
         })
+    }
+
+    /// Copies the store to a new folder, while it serves; writes wait meanwhile, and so does what builds the index.
+    ///
+    /// # Errors
+    /// `Unavailable`, with the reason.
+    pub async fn snapshot(&self, to: &Path) -> Result<SnapshotRecord, CaseStoreError> {
+        let to = std::path::absolute(to).map_err(|error| CaseStoreError::Unavailable(error.to_string()))?;
+        let record = SnapshotRecord { folder: to.clone(), made_at: Timestamp::now() };
+        let noted = record.clone();
+        let copy: CopyFolder = Box::new(move |folder| {
+            snapshot::copy(folder.path(), &to, noted.made_at)?;
+            records::note_snapshot(folder.path(), &noted)
+        });
+        self.ask(|reply| Command::Copy { copy, reply }).await?;
+        Ok(record)
+    }
+
+    /// Puts a snapshot, every byte of it checked, in a new or empty folder, and says when it was made.
+    ///
+    /// # Errors
+    /// `Open`: there is no such snapshot, it is damaged, or the folder holds something.
+    pub fn restore(snapshot: &Path, folder: &Path) -> Result<Timestamp, CaseStoreError> {
+        snapshot::restore(snapshot, folder)
+            .map_err(|problem| CaseStoreError::Open { folder: folder.display().to_string(), problem })
+    }
+
+    /// Writes out what is pending and waits until the index is built as far as it is worth it. Writes wait meanwhile.
+    ///
+    /// # Errors
+    /// `Busy`, `Unavailable`.
+    pub async fn settle(&self) -> Result<(), CaseStoreError> {
+        self.ask(|reply| Command::Copy { copy: Box::new(|_| Ok(())), reply }).await
+    }
+
+    /// The receipts of erasures, oldest first.
+    ///
+    /// # Errors
+    /// `Unavailable` if they can't be read.
+    pub fn receipts(&self) -> Result<Vec<Erasure>, CaseStoreError> {
+        records::receipts(&self.folder).map_err(CaseStoreError::Unavailable)
     }
 
     /// Puts a command into the queue and waits for its answer.
@@ -162,18 +207,14 @@ impl CaseStore for EdgeStore {
             return Ok(Vec::new());
         }
         let (tenant, dimension) = (tenant.clone(), self.dimension);
-        let cases = self.gate.run(move || check_cases(&tenant, cases, dimension)).await?;
+        let cases = self.gate.run(move || plan::stored_cases(&tenant, cases, dimension)).await?;
         self.ask(|reply| Command::Upsert { cases, reply }).await
     }
 
-    async fn correct(
-        &self,
-        tenant: &TenantId,
-        id: &str,
-        correction: Correction,
-    ) -> Result<VectoredCase, CaseStoreError> {
-        let (tenant, id, correction) = (tenant.clone(), id.to_owned(), Box::new(correction));
-        self.ask(|reply| Command::Correct { tenant, id, correction, reply }).await
+    async fn amend(&self, tenant: &TenantId, id: &str, amendment: Amendment) -> Result<VectoredCase, CaseStoreError> {
+        checks::amendment(&amendment)?;
+        let (tenant, id, amendment) = (tenant.clone(), id.to_owned(), Box::new(amendment));
+        self.ask(|reply| Command::Amend { tenant, id, amendment, reply }).await
     }
 
     async fn page(
@@ -183,11 +224,9 @@ impl CaseStore for EdgeStore {
         from: Option<&str>,
         limit: usize,
     ) -> Result<CasePage, CaseStoreError> {
-        if !(1..=MAX_PAGE).contains(&limit) {
-            return Err(invalid("limit", format!("{limit} is not allowed; 1 to {MAX_PAGE} is")));
-        }
+        checks::limit(limit, MAX_PAGE)?;
         let from = from.map(Uuid::parse_str).transpose();
-        let from = from.map_err(|error| invalid("from", format!("names no part: {error}")))?;
+        let from = from.map_err(|error| checks::invalid("from", format!("names no part: {error}")))?;
         let filter = engine_filter(tenant, filter);
         let (cases, next) = self.read(move |engine| engine.page(filter, from, limit)).await?;
         Ok(CasePage { cases, next: next.map(|point| point.to_string()) })
@@ -199,25 +238,25 @@ impl CaseStore for EdgeStore {
         case.ok_or_else(|| CaseStoreError::NotFound { id: id.to_owned() })
     }
 
-    async fn find_similar(&self, tenant: &TenantId, query: SimilarQuery) -> Result<Vec<SimilarCase>, CaseStoreError> {
-        let SimilarQuery { to, filter, limit, min_score } = query;
-        if !(1..=MAX_SIMILAR).contains(&limit) {
-            return Err(invalid("limit", format!("{limit} is not allowed; 1 to {MAX_SIMILAR} is")));
-        }
-        if let Some(score) = min_score.filter(|score| !(-1.0..=1.0).contains(score)) {
-            return Err(invalid("min_score", format!("{score} is not allowed; -1 to 1 is")));
-        }
-        let filter = engine_filter(tenant, &filter);
-        match to {
-            SimilarTo::Vector(vector) => {
-                check_vector(&vector, self.dimension).map_err(|problem| invalid("vector", problem))?;
-                self.read(move |engine| engine.similar(vector, filter, limit, min_score)).await
+    async fn get_many(&self, tenant: &TenantId, ids: &[String]) -> Result<Vec<Case>, CaseStoreError> {
+        let points: Vec<Uuid> = ids.iter().map(|id| point_id(tenant, id)).collect();
+        self.read(move |engine| Ok(engine.cases(&points)?.into_values().collect())).await
+    }
+
+    async fn find_similar(&self, tenant: &TenantId, query: SimilarQuery) -> Result<SimilarCases, CaseStoreError> {
+        checks::query(&query, self.dimension)?;
+        let filter = engine_filter(tenant, &query.filter);
+        match query.to.clone() {
+            SimilarTo::Text { vector, masked_text } => {
+                self.read(move |engine| engine.similar(&query, vector, &masked_text, filter)).await
             }
             SimilarTo::CaseId(id) => {
                 let point = point_id(tenant, &id);
                 let filter = leaving_out(filter, tenant, &id);
-                let hits = self.read(move |engine| match engine.vector(point)? {
-                    Some(vector) => engine.similar(vector, filter, limit, min_score).map(Some),
+                let hits = self.read(move |engine| match engine.vectored(point)? {
+                    Some(VectoredCase { case, vector }) => {
+                        engine.similar(&query, vector, &case.masked_text, filter).map(Some)
+                    }
                     None => Ok(None),
                 });
                 hits.await?.ok_or(CaseStoreError::NotFound { id })
@@ -231,12 +270,29 @@ impl CaseStore for EdgeStore {
     }
 
     async fn delete(&self, tenant: &TenantId, filter: &CaseFilter) -> Result<u64, CaseStoreError> {
-        if *filter == CaseFilter::default() {
-            let problem = "the empty filter would delete every case of the tenant; set at least one condition";
-            return Err(invalid("filter", problem));
-        }
+        checks::deletion(filter)?;
         let filter = Box::new(engine_filter(tenant, filter));
         self.ask(|reply| Command::Delete { filter, reply }).await
+    }
+
+    async fn erase(&self, tenant: &TenantId, customer_id: &str) -> Result<Erasure, CaseStoreError> {
+        checks::customer(customer_id)?;
+        let filter = CaseFilter { customer_id: Some(customer_id.to_owned()), ..CaseFilter::default() };
+        let of_customer = engine_filter(tenant, &filter);
+        let case_ids = self.read(move |engine| engine.ids(&of_customer)).await?;
+        self.delete(tenant, &filter).await?;
+        let (tenant, customer_id, folder) = (tenant.clone(), customer_id.to_owned(), self.folder.clone());
+        let records = self.records.clone();
+        let kept = self.gate.run(move || {
+            // Lines of two receipts must not mix.
+            let _alone = records.lock().unwrap_or_else(PoisonError::into_inner);
+            let snapshots = records::snapshots(&folder).map_err(CaseStoreError::Unavailable)?;
+            let snapshots = snapshots.into_iter().map(|snapshot| snapshot.folder.display().to_string()).collect();
+            let erasure = Erasure::new(&tenant, &customer_id, case_ids, snapshots);
+            records::keep_receipt(&folder, &erasure).map_err(CaseStoreError::Unavailable)?;
+            Ok(erasure)
+        });
+        kept.await
     }
 
     async fn probe(&self) -> Result<(), CaseStoreError> {
@@ -318,49 +374,6 @@ impl From<JournalFault> for ReplayFault {
     fn from(fault: JournalFault) -> Self {
         Self(fault.to_string())
     }
-}
-
-fn check_cases(tenant: &TenantId, cases: Vec<NewCase>, dimension: usize) -> Result<Vec<StoredCase>, CaseStoreError> {
-    if cases.len() > MAX_BATCH {
-        return Err(invalid("cases", format!("{} cases in one call; at most {MAX_BATCH} are allowed", cases.len())));
-    }
-    let mut ids = HashSet::with_capacity(cases.len());
-    let mut checked = Vec::with_capacity(cases.len());
-    for (index, new) in cases.into_iter().enumerate() {
-        let field = |name: &str| format!("cases[{index}].{name}");
-        if new.case.id.is_empty() {
-            return Err(invalid(field("id"), "is empty; every case needs an id"));
-        }
-        if !ids.insert(new.case.id.clone()) {
-            return Err(invalid(field("id"), format!("{:?} stands twice in one call", new.case.id)));
-        }
-        check_vector(&new.vector, dimension).map_err(|problem| invalid(field("vector"), problem))?;
-        let stored = StoredCase::new(tenant, new);
-        checked.push(stored.map_err(|problem| invalid(field("case"), format!("can't be stored: {problem}")))?);
-    }
-    Ok(checked)
-}
-
-/// What is wrong with a vector that should be a unit vector of a dimension.
-fn check_vector(vector: &[f32], dimension: usize) -> Result<(), String> {
-    if vector.len() != dimension {
-        return Err(format!("has {} numbers; vectors of this store have {dimension}", vector.len()));
-    }
-    if let Some(index) = vector.iter().position(|value| !value.is_finite()) {
-        return Err(format!("number {index} is not finite"));
-    }
-    let norm = vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-    if (norm - 1.0).abs() > UNIT_TOLERANCE {
-        return Err(format!("has length {norm:.4}; a unit vector is needed"));
-    }
-    Ok(())
-}
-
-/// How far from 1 the length of a unit vector may be; half-precision vectors stay within it.
-const UNIT_TOLERANCE: f64 = 0.01;
-
-fn invalid(field: impl Into<String>, problem: impl Into<String>) -> CaseStoreError {
-    CaseStoreError::Invalid { field: field.into(), problem: problem.into() }
 }
 
 fn closed() -> CaseStoreError {

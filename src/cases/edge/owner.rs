@@ -4,10 +4,11 @@
 //! journalled and could not be applied leaves the store broken: the journal knows more than the engine, and only opening the
 //! store again brings them together.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use qdrant_edge::Filter;
@@ -18,15 +19,21 @@ use super::change::{Change, StoredCase};
 use super::engine::{Engine, EngineFault};
 use super::folder::StoreFolder;
 use super::journal::{Journal, JournalFault};
-use super::payload::point_id;
-use crate::cases::{CaseStoreError, Correction, NewCase, TenantId, UpsertOutcome, VectoredCase};
+use crate::cases::plan::{self, UpsertPlan};
+use crate::cases::point::point_id;
+use crate::cases::{Amendment, Case, CaseStoreError, NewCase, TenantId, UpsertOutcome, VectoredCase};
 
 /// Commands in one transaction of the journal.
 const GROUP_COMMANDS: usize = 64;
 /// Cases after which a group takes no further command.
 const GROUP_CASES: usize = 1_024;
+/// Cases written or deleted after which the index is seen to.
+const OPTIMISE_AFTER_OPS: usize = 5_000;
 /// Length of the journal, in bytes, after which it is flushed away whatever the options say.
 const JOURNAL_LIMIT_BYTES: u64 = 64 << 20;
+
+/// Copies the folder of a store that holds still.
+pub(super) type CopyFolder = Box<dyn FnOnce(&StoreFolder) -> Result<(), String> + Send>;
 
 type Reply<T> = oneshot::Sender<Result<T, CaseStoreError>>;
 
@@ -34,8 +41,10 @@ type Reply<T> = oneshot::Sender<Result<T, CaseStoreError>>;
 pub(super) enum Command {
     /// Stores cases.
     Upsert { cases: Vec<StoredCase>, reply: Reply<Vec<UpsertOutcome>> },
-    /// Keeps what a person said of a case.
-    Correct { tenant: TenantId, id: String, correction: Box<Correction>, reply: Reply<VectoredCase> },
+    /// Keeps what is said of a case.
+    Amend { tenant: TenantId, id: String, amendment: Box<Amendment>, reply: Reply<VectoredCase> },
+    /// Writes everything out and holds still while the folder is copied.
+    Copy { copy: CopyFolder, reply: Reply<()> },
     /// Deletes what a filter matches.
     Delete { filter: Box<Filter>, reply: Reply<u64> },
     /// Flushes and ends the thread.
@@ -46,7 +55,8 @@ impl Command {
     fn is_abandoned(&self) -> bool {
         match self {
             Command::Upsert { reply, .. } => reply.is_closed(),
-            Command::Correct { reply, .. } => reply.is_closed(),
+            Command::Amend { reply, .. } => reply.is_closed(),
+            Command::Copy { reply, .. } => reply.is_closed(),
             Command::Delete { reply, .. } => reply.is_closed(),
             Command::Close { .. } => false,
         }
@@ -120,7 +130,7 @@ enum Outcome {
     Upserted(Vec<UpsertOutcome>),
     Deleted(u64),
     /// `None` if there is no such case.
-    Corrected(Option<Box<VectoredCase>>),
+    Amended(Option<Box<VectoredCase>>),
 }
 
 /// The state of the owner thread.
@@ -134,6 +144,10 @@ pub(super) struct Owner {
     flush_after_ops: usize,
     /// Cases written or deleted since the last flush.
     unflushed: usize,
+    /// Cases written or deleted since the index was last looked after.
+    unindexed: usize,
+    /// The thread that builds the index, while it does.
+    optimiser: Option<JoinHandle<()>>,
     /// When the next flush is due; `None` while there is nothing to flush, or it is due never.
     flush_due: Option<Instant>,
 }
@@ -157,12 +171,16 @@ impl Owner {
             flush_every,
             flush_after_ops,
             unflushed: 0,
+            // What an earlier process left is looked at once.
+            unindexed: OPTIMISE_AFTER_OPS,
+            optimiser: None,
             flush_due: None,
         }
     }
 
     /// Serves commands until the store is closed or nobody can send any more.
     pub(super) fn run(mut self) {
+        self.optimise();
         let mut held = None;
         loop {
             let first = match held.take() {
@@ -187,6 +205,11 @@ impl Owner {
                 let _ = reply.send(result);
                 return;
             }
+            if let Command::Copy { copy, reply } = first {
+                // A caller that left in the meantime does not hear that the copy was made.
+                let _ = reply.send(self.copy(copy));
+                continue;
+            }
             let (group, next) = self.gather(first);
             held = next;
             self.serve(group);
@@ -201,14 +224,15 @@ impl Owner {
     }
 
     /// Commands that can be journalled together, and the first one after them. A deletion never follows an upsert in one group:
-    /// its filter is matched against what the engine holds, and must not miss what was just stored. A correction goes alone: it
-    /// reads what the engine holds of its case, and what comes after it reads the correction.
+    /// its filter is matched against what the engine holds, and must not miss what was just stored. What is said of a case goes
+    /// alone: it is read with what the engine holds of the case, and what comes after it reads it. So does a case that was in the
+    /// group before.
     fn gather(&self, first: Command) -> (Vec<Command>, Option<Command>) {
         let mut group = vec![first];
         let mut cases = 0;
         let mut has_upsert = false;
         loop {
-            if let Some(Command::Correct { .. }) = group.last() {
+            if let Some(Command::Amend { .. }) = group.last() {
                 return (group, None);
             }
             if let Some(Command::Upsert { cases: added, .. }) = group.last() {
@@ -219,7 +243,9 @@ impl Owner {
                 return (group, None);
             }
             match self.commands.try_recv() {
-                Ok(command @ (Command::Close { .. } | Command::Correct { .. })) => return (group, Some(command)),
+                Ok(command @ (Command::Close { .. } | Command::Amend { .. } | Command::Copy { .. })) => {
+                    return (group, Some(command));
+                }
                 Ok(command @ Command::Delete { .. }) if has_upsert => return (group, Some(command)),
                 Ok(command) => group.push(command),
                 Err(_) => return (group, None),
@@ -249,8 +275,8 @@ impl Owner {
                     match (command, outcome) {
                         (Command::Upsert { reply, .. }, Outcome::Upserted(outcomes)) => drop(reply.send(Ok(outcomes))),
                         (Command::Delete { reply, .. }, Outcome::Deleted(count)) => drop(reply.send(Ok(count))),
-                        (Command::Correct { id, reply, .. }, Outcome::Corrected(corrected)) => {
-                            drop(reply.send(corrected.map(|case| *case).ok_or(CaseStoreError::NotFound { id })));
+                        (Command::Amend { id, reply, .. }, Outcome::Amended(amended)) => {
+                            drop(reply.send(amended.map(|case| *case).ok_or(CaseStoreError::NotFound { id })));
                         }
                         _ => {}
                     }
@@ -263,8 +289,8 @@ impl Owner {
                     match command {
                         Command::Upsert { reply, .. } => drop(reply.send(Err(error()))),
                         Command::Delete { reply, .. } => drop(reply.send(Err(error()))),
-                        Command::Correct { reply, .. } => drop(reply.send(Err(error()))),
-                        Command::Close { reply } => drop(reply.send(Err(error()))),
+                        Command::Amend { reply, .. } => drop(reply.send(Err(error()))),
+                        Command::Close { reply } | Command::Copy { reply, .. } => drop(reply.send(Err(error()))),
                     }
                 }
             }
@@ -285,7 +311,9 @@ impl Owner {
         }
         let records: Vec<Vec<u8>> = changes.iter().map(Change::encode).collect();
         self.journal.append(&records).map_err(GroupFault::Journal)?;
-        self.unflushed += changes.iter().map(Change::len).sum::<usize>();
+        let count = changes.iter().map(Change::len).sum::<usize>();
+        self.unflushed += count;
+        self.unindexed += count;
         let applied = self.shared.with_engine_alone(|engine| {
             let engine = engine.as_ref().ok_or_else(closed)?;
             changes.into_iter().try_for_each(|change| engine.apply(change))
@@ -325,7 +353,63 @@ impl Owner {
             .unwrap_or_else(|_| Err(JournalFault::panicked()))
             .map_err(|fault| format!("could not cut the journal: {fault}"))?;
         self.unflushed = 0;
-        if log_is_long { self.reload().map_err(|fault| fault.to_string()) } else { Ok(()) }
+        if log_is_long && !self.is_optimising() {
+            self.reload().map_err(|fault| fault.to_string())?;
+        }
+        self.optimise();
+        Ok(())
+    }
+
+    /// Sees to the index on a thread of its own, if enough has changed and it is not being seen to already.
+    fn optimise(&mut self) {
+        if self.unindexed < OPTIMISE_AFTER_OPS || self.is_optimising() {
+            return;
+        }
+        let optimiser = match self.shared.with_engine(Engine::optimiser) {
+            Ok(optimiser) => optimiser,
+            Err(fault) => return tracing::warn!(%fault, "the index of the case store is not built"),
+        };
+        let started = std::thread::Builder::new().name("case-store-index".to_owned()).spawn(move || {
+            let began = Instant::now();
+            match optimiser() {
+                Ok(true) => {
+                    tracing::info!(milliseconds = began.elapsed().as_millis() as u64, "indexed the case store");
+                }
+                Ok(false) => {}
+                // Searches stay right without it, and grow slower.
+                Err(fault) => tracing::error!(%fault, "the index of the case store is not built"),
+            }
+        });
+        match started {
+            Ok(thread) => (self.optimiser, self.unindexed) = (Some(thread), 0),
+            Err(error) => tracing::warn!(%error, "no thread for the index of the case store"),
+        }
+    }
+
+    fn is_optimising(&self) -> bool {
+        self.optimiser.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Waits for the thread that builds the index, which can't be stopped.
+    fn join_optimiser(&mut self) {
+        if let Some(thread) = self.optimiser.take() {
+            // A panic there has been reported where it happened.
+            let _ = thread.join();
+        }
+    }
+
+    /// Writes everything out, waits for the index, and has the folder copied.
+    fn copy(&mut self, copy: CopyFolder) -> Result<(), CaseStoreError> {
+        self.join_optimiser();
+        if let Err(reason) = self.try_flush() {
+            self.declare_broken(&reason);
+        }
+        // A flush may have begun to build the index anew.
+        self.join_optimiser();
+        match self.shared.broken() {
+            Some(reason) => Err(CaseStoreError::Unavailable(reason.to_owned())),
+            None => copy(&self.folder).map_err(CaseStoreError::Unavailable),
+        }
     }
 
     /// Closes and loads the engine, which trims its log.
@@ -344,6 +428,7 @@ impl Owner {
 
     fn finish(&mut self) -> Result<(), CaseStoreError> {
         let flushed = self.try_flush();
+        self.join_optimiser();
         self.shared.with_engine_alone(|engine| drop(engine.take()));
         let reason = self.shared.broken().map(str::to_owned).or(flushed.err());
         reason.map_or(Ok(()), |reason| Err(CaseStoreError::Unavailable(reason)))
@@ -352,79 +437,74 @@ impl Owner {
 
 /// What each command of a group does, given what those before it do. The cases of upserts are taken out of the commands.
 fn plan(engine: &Engine, group: &mut [Command]) -> Result<Vec<(Option<Change>, Outcome)>, EngineFault> {
-    // Whether a point exists, where the group knows better than the engine.
-    let mut exists: HashMap<Uuid, bool> = HashMap::new();
+    // What stands at a point, where the group knows better than the engine; `None` is nothing.
+    let mut known: HashMap<Uuid, Option<Case>> = HashMap::new();
     let mut planned = Vec::with_capacity(group.len());
     for command in group {
         planned.push(match command {
             Command::Upsert { cases, .. } => {
-                let points: Vec<Uuid> = cases.iter().map(|stored| point_id(&stored.tenant, &stored.case.id)).collect();
-                let stored_already = engine.existing(&points)?;
-                keep_corrections(engine, cases, &stored_already, &exists)?;
-                let outcome = |point: &Uuid| match exists.insert(*point, true) {
-                    Some(true) => UpsertOutcome::Replaced,
-                    Some(false) => UpsertOutcome::Created,
-                    None if stored_already.contains(point) => UpsertOutcome::Replaced,
-                    None => UpsertOutcome::Created,
-                };
-                let outcomes = points.iter().map(outcome).collect();
-                (Some(Change::Upsert(std::mem::take(cases))), Outcome::Upserted(outcomes))
+                let (stored, outcomes) = plan_upsert(engine, std::mem::take(cases), &mut known)?;
+                ((!stored.is_empty()).then_some(Change::Upsert(stored)), Outcome::Upserted(outcomes))
             }
             Command::Delete { filter, .. } => {
                 let mut points = engine.matching(filter)?;
-                points.retain(|point| exists.insert(*point, false) != Some(false));
+                points.retain(|point| !matches!(known.insert(*point, None), Some(None)));
                 let count = points.len() as u64;
                 ((count > 0).then_some(Change::Delete(points)), Outcome::Deleted(count))
             }
-            Command::Correct { tenant, id, correction, .. } => {
-                let (change, corrected) = plan_correction(engine, tenant, id, correction)?;
-                (change, Outcome::Corrected(corrected.map(Box::new)))
+            Command::Amend { tenant, id, amendment, .. } => {
+                let (change, amended) = plan_amendment(engine, tenant, id, amendment)?;
+                (change, Outcome::Amended(amended.map(Box::new)))
             }
-            Command::Close { .. } => continue,
+            Command::Close { .. } | Command::Copy { .. } => continue,
         });
     }
     Ok(planned)
 }
 
-/// Gives cases that replace others what persons said of those, unless they bring corrections of their own.
-fn keep_corrections(
+/// The cases of an upsert as they are to be stored, those left out that the same call stored already; and what it does to each.
+fn plan_upsert(
     engine: &Engine,
-    cases: &mut [StoredCase],
-    stored_already: &HashSet<Uuid>,
-    exists: &HashMap<Uuid, bool>,
-) -> Result<(), EngineFault> {
-    let deleted = |point: &Uuid| exists.get(point) == Some(&false);
-    let replaced: Vec<Uuid> = stored_already.iter().copied().filter(|point| !deleted(point)).collect();
-    let mut corrections = engine.corrections(&replaced)?;
-    if corrections.is_empty() {
-        return Ok(());
-    }
-    for stored in cases.iter_mut().filter(|stored| stored.case.correction.is_none()) {
-        if let Some(correction) = corrections.remove(&point_id(&stored.tenant, &stored.case.id)) {
-            *stored = stored.clone().corrected(correction).map_err(unstorable)?;
+    cases: Vec<StoredCase>,
+    known: &mut HashMap<Uuid, Option<Case>>,
+) -> Result<(Vec<StoredCase>, Vec<UpsertOutcome>), EngineFault> {
+    let points: Vec<Uuid> = cases.iter().map(|stored| point_id(&stored.tenant, &stored.case.id)).collect();
+    let asked: Vec<Uuid> = points.iter().copied().filter(|point| !known.contains_key(point)).collect();
+    let mut stored_already = engine.cases(&asked)?;
+    let (mut planned, mut outcomes) = (Vec::with_capacity(cases.len()), Vec::with_capacity(cases.len()));
+    for (point, stored) in points.into_iter().zip(cases) {
+        let earlier = match known.get(&point) {
+            Some(case) => case.clone(),
+            None => stored_already.remove(&point),
+        };
+        match plan::upsert(earlier.as_ref(), stored).map_err(unstorable)? {
+            UpsertPlan::Done(outcome) => outcomes.push(outcome),
+            UpsertPlan::Write(stored, outcome) => {
+                known.insert(point, Some(stored.case.clone()));
+                outcomes.push(outcome);
+                planned.push(*stored);
+            }
         }
     }
-    Ok(())
+    Ok((planned, outcomes))
 }
 
-/// The case with the correction, to be stored in the place of the one without.
-fn plan_correction(
+/// The case with what is said of it, to be stored in the place of the one without.
+fn plan_amendment(
     engine: &Engine,
     tenant: &TenantId,
     id: &str,
-    correction: &Correction,
+    amendment: &Amendment,
 ) -> Result<(Option<Change>, Option<VectoredCase>), EngineFault> {
-    let point = point_id(tenant, id);
-    let (Some(case), Some(vector)) = (engine.case(point)?, engine.vector(point)?) else { return Ok((None, None)) };
-    let correction = correction.clone().over(case.correction.clone());
-    let stored = StoredCase::new(tenant, NewCase { case, vector }).map_err(unstorable)?;
-    let stored = stored.corrected(correction).map_err(unstorable)?;
-    let corrected = VectoredCase { case: stored.case.clone(), vector: stored.vector.clone() };
-    Ok((Some(Change::Upsert(vec![stored])), Some(corrected)))
+    let Some(VectoredCase { case, vector }) = engine.vectored(point_id(tenant, id))? else { return Ok((None, None)) };
+    let new = NewCase { case: case.amended(amendment.clone()), vector, request_id: None };
+    let stored = StoredCase::new(tenant, new).map_err(unstorable)?;
+    let amended = VectoredCase { case: stored.case.clone(), vector: stored.vector.clone() };
+    Ok((Some(Change::Upsert(vec![stored])), Some(amended)))
 }
 
 fn unstorable(problem: String) -> EngineFault {
-    EngineFault::new("store a correction", problem)
+    EngineFault::new("store a case", problem)
 }
 
 #[cfg(test)]
@@ -435,7 +515,7 @@ mod tests {
 
     use super::*;
     use crate::cases::CaseFilter;
-    use crate::cases::edge::filter::engine_filter;
+    use crate::cases::edge::mapping::engine_filter;
     use crate::cases::edge::sample;
 
     type Answer<T> = oneshot::Receiver<Result<T, CaseStoreError>>;
@@ -461,7 +541,7 @@ mod tests {
 
     impl Fixture {
         fn upsert(&self, id: &str, vector: &[f32]) -> Answer<Vec<UpsertOutcome>> {
-            let new = NewCase { case: sample::case(id), vector: vector.to_vec() };
+            let new = NewCase { case: sample::case(id), vector: vector.to_vec(), request_id: None };
             let cases = vec![StoredCase::new(&TenantId::default(), new).unwrap()];
             let (reply, answer) = oneshot::channel();
             self.commands.send(Command::Upsert { cases, reply }).unwrap();

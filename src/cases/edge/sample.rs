@@ -57,6 +57,10 @@ pub(crate) fn case(id: &str) -> Case {
         stored_at: Timestamp::from_second(1_760_000_000).unwrap_or_default(),
         tags,
         correction: None,
+        outcome: None,
+        links: vec![],
+        sealed_text: None,
+        requests: vec![],
         attributes: [("branch".to_owned(), "Казань".to_owned())].into(),
     }
 }

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::sample::case;
 use super::*;
+use crate::cases::{Correction, SearchMode};
 use crate::feedback::{CharSpan, FeedbackKind};
 use crate::tags::{
     Confidence, Evidence, Sentiment, SentimentLabel, SignalId, SignalTag, TagSource, TeamId, TopicId, TopicTag,
@@ -72,15 +73,16 @@ fn at(degrees: f32) -> Vec<f32> {
 }
 
 fn new(id: &str, degrees: f32) -> NewCase {
-    NewCase { case: case(id), vector: at(degrees) }
+    NewCase { case: case(id), vector: at(degrees), request_id: None }
 }
 
 fn near(degrees: f32, limit: usize) -> SimilarQuery {
-    SimilarQuery { to: SimilarTo::Vector(at(degrees)), filter: CaseFilter::default(), limit, min_score: None }
+    let to = SimilarTo::Text { vector: at(degrees), masked_text: String::new() };
+    SimilarQuery { mode: SearchMode::Meaning, fold_duplicates: false, ..SimilarQuery::new(to, limit) }
 }
 
-fn ids(hits: &[SimilarCase]) -> Vec<&str> {
-    hits.iter().map(|hit| hit.case.id.as_str()).collect()
+fn ids(found: &SimilarCases) -> Vec<&str> {
+    found.hits.iter().map(|hit| hit.case.id.as_str()).collect()
 }
 
 fn by_ids(ids: &[&str]) -> CaseFilter {
@@ -102,7 +104,7 @@ async fn cases_are_stored_replaced_and_read_back_whole() {
     let mut changed = case("1");
     changed.masked_text = "другое".to_owned();
     changed.stored_at = Timestamp::from_second(1_770_000_000).unwrap();
-    let again = vec![new("3", 20.0), NewCase { case: changed.clone(), vector: at(90.0) }];
+    let again = vec![new("3", 20.0), NewCase { case: changed.clone(), vector: at(90.0), request_id: None }];
     let outcomes = store.upsert(&tenant(), again).await.unwrap();
     assert_eq!(outcomes, [UpsertOutcome::Created, UpsertOutcome::Replaced]);
     assert_eq!(store.get(&tenant(), "1").await.unwrap(), changed);
@@ -119,7 +121,7 @@ async fn similar_cases_come_nearest_first_and_a_case_does_not_find_itself() {
 
     let hits = store.find_similar(&tenant(), near(1.0, 10)).await.unwrap();
     assert_eq!(ids(&hits), ["0", "10", "30", "90", "180"]);
-    for (hit, degrees) in hits.iter().zip([1.0_f32, 9.0, 29.0, 89.0, 179.0]) {
+    for (hit, degrees) in hits.hits.iter().zip([1.0_f32, 9.0, 29.0, 89.0, 179.0]) {
         assert!((hit.score - degrees.to_radians().cos()).abs() < 1e-5, "{} has {}", hit.case.id, hit.score);
     }
     assert_eq!(ids(&store.find_similar(&tenant(), near(1.0, 2)).await.unwrap()), ["0", "10"]);
@@ -181,7 +183,7 @@ fn told_apart() -> [Case; 2] {
 async fn every_filter_restricts_search_count_and_deletion_alike() {
     let Fixture { store, parent: _parent } = Fixture::new();
     let bare = new("bare", 0.0);
-    let new_cases = told_apart().map(|case| NewCase { case, vector: at(0.0) });
+    let new_cases = told_apart().map(|case| NewCase { case, vector: at(0.0), request_id: None });
     let everything = [vec![bare], new_cases.to_vec()].concat();
     store.upsert(&tenant(), everything.clone()).await.unwrap();
 
@@ -241,16 +243,17 @@ fn correction(topics: &[&str], team: Option<&str>) -> Correction {
 #[tokio::test]
 async fn a_correction_stands_beside_the_tags_and_filters_heed_it() {
     let Fixture { store, parent: _parent } = Fixture::new();
-    let [one, two] = told_apart().map(|case| NewCase { case, vector: at(10.0) });
+    let [one, two] = told_apart().map(|case| NewCase { case, vector: at(10.0), request_id: None });
     let (before, vector) = (one.case.clone(), one.vector.clone());
     store.upsert(&tenant(), vec![one, two]).await.unwrap();
-    let corrected = store.correct(&tenant(), "one", correction(&["fees"], Some("cards"))).await.unwrap();
+    let corrected =
+        store.amend(&tenant(), "one", Amendment::Correction(correction(&["fees"], Some("cards")))).await.unwrap();
     assert_eq!(corrected.case.tags, before.tags);
     assert!(corrected.vector.iter().zip(&vector).all(|(one, other)| (one - other).abs() < 1e-5));
     assert_eq!(store.get(&tenant(), "one").await.unwrap(), corrected.case);
 
     let later = Correction { team: None, ..correction(&["login"], None) };
-    let both = store.correct(&tenant(), "one", later).await.unwrap().case.correction.unwrap();
+    let both = store.amend(&tenant(), "one", Amendment::Correction(later)).await.unwrap().case.correction.unwrap();
     assert_eq!(both.topics, Some(vec![TopicId::new("login")]));
     assert_eq!(both.team, Some(TeamId::new("cards")), "what is left open stays");
 
@@ -269,8 +272,10 @@ async fn a_correction_stands_beside_the_tags_and_filters_heed_it() {
         found.sort_unstable();
         assert_eq!((found.as_slice(), page.next), (expected, None), "{filter:?}");
     }
-    assert!(is_not_found(&store.correct(&tenant(), "none", correction(&[], None)).await));
-    assert!(is_not_found(&store.correct(&TenantId::new("other"), "one", correction(&[], None)).await));
+    assert!(is_not_found(&store.amend(&tenant(), "none", Amendment::Correction(correction(&[], None))).await));
+    assert!(is_not_found(
+        &store.amend(&TenantId::new("other"), "one", Amendment::Correction(correction(&[], None))).await
+    ));
 }
 
 #[tokio::test]
@@ -278,7 +283,8 @@ async fn a_correction_survives_a_crash_and_the_case_being_stored_anew_and_ends_w
     let fixture = Fixture::new();
     let store = &fixture.store;
     store.upsert(&tenant(), vec![new("1", 0.0), new("2", 10.0)]).await.unwrap();
-    let kept = store.correct(&tenant(), "1", correction(&["fees"], None)).await.unwrap().case.correction;
+    let kept =
+        store.amend(&tenant(), "1", Amendment::Correction(correction(&["fees"], None))).await.unwrap().case.correction;
     let mut changed = new("1", 40.0);
     changed.case.masked_text = "другое".to_owned();
     store.upsert(&tenant(), vec![changed, new("3", 20.0)]).await.unwrap();
@@ -331,7 +337,7 @@ async fn tenants_do_not_see_each_other() {
     assert_eq!(store.count(&tenant(), &CaseFilter::default()).await.unwrap(), 2);
     assert_eq!(store.count(&other, &CaseFilter::default()).await.unwrap(), 1);
     assert!(is_not_found(&store.get(&other, "2").await));
-    assert_eq!(store.find_similar(&other, near(0.0, 10)).await.unwrap().len(), 1);
+    assert_eq!(store.find_similar(&other, near(0.0, 10)).await.unwrap().hits.len(), 1);
     let to_foreign = SimilarQuery { to: SimilarTo::CaseId("2".to_owned()), ..near(0.0, 10) };
     assert!(is_not_found(&store.find_similar(&other, to_foreign).await));
     assert_eq!(store.delete(&other, &by_ids(&["1", "2"])).await.unwrap(), 1);
@@ -341,7 +347,7 @@ async fn tenants_do_not_see_each_other() {
 #[tokio::test]
 async fn faulty_requests_name_the_field() {
     let Fixture { store, parent: _parent } = Fixture::new();
-    let with_vector = |vector: Vec<f32>| vec![new("1", 0.0), NewCase { case: case("2"), vector }];
+    let with_vector = |vector: Vec<f32>| vec![new("1", 0.0), NewCase { case: case("2"), vector, request_id: None }];
     let mut no_number = new("2", 0.0);
     no_number.case.tags.sentiment.as_mut().unwrap().score = f32::INFINITY;
     let too_many = (0..=MAX_BATCH).map(|id| new(&id.to_string(), 0.0)).collect();
@@ -363,7 +369,13 @@ async fn faulty_requests_name_the_field() {
         (near(0.0, 0), "limit: 0 is not allowed; 1 to 10000 is"),
         (near(0.0, MAX_SIMILAR + 1), "limit: 10001 is not allowed; 1 to 10000 is"),
         (SimilarQuery { min_score: Some(f32::NAN), ..near(0.0, 1) }, "min_score: NaN is not allowed; -1 to 1 is"),
-        (SimilarQuery { to: SimilarTo::Vector(vec![f32::NAN; 4]), ..near(0.0, 1) }, "vector: number 0 is not finite"),
+        (
+            SimilarQuery {
+                to: SimilarTo::Text { vector: vec![f32::NAN; 4], masked_text: String::new() },
+                ..near(0.0, 1)
+            },
+            "vector: number 0 is not finite",
+        ),
     ];
     for (query, message) in queries {
         assert_eq!(store.find_similar(&tenant(), query).await.unwrap_err().to_string(), message);
@@ -411,7 +423,7 @@ async fn what_was_acknowledged_and_not_flushed_is_replayed() {
     fixture.store.delete(&tenant(), &by_ids(&["deleted"])).await.unwrap();
     let mut replaced = case("replaced");
     replaced.masked_text = "новое".to_owned();
-    let again = vec![NewCase { case: replaced.clone(), vector: at(30.0) }];
+    let again = vec![NewCase { case: replaced.clone(), vector: at(30.0), request_id: None }];
     fixture.store.upsert(&tenant(), again).await.unwrap();
 
     // The engine alone has lost it: without the journal, this store would be empty.
@@ -424,8 +436,8 @@ async fn what_was_acknowledged_and_not_flushed_is_replayed() {
         let store = EdgeStore::open(&image, options()).unwrap();
         let hits = store.find_similar(&tenant(), near(0.0, 10)).await.unwrap();
         assert_eq!(ids(&hits), ["kept", "replaced"]);
-        assert_eq!(hits[1].case, replaced);
-        assert!((hits[1].score - 30_f32.to_radians().cos()).abs() < 1e-5);
+        assert_eq!(hits.hits[1].case, replaced);
+        assert!((hits.hits[1].score - 30_f32.to_radians().cos()).abs() < 1e-5);
         assert_eq!(store.count(&tenant(), &CaseFilter::default()).await.unwrap(), 2);
         store.close().await.unwrap();
     }
@@ -507,9 +519,9 @@ async fn a_folder_that_can_not_be_used_is_named_with_what_to_do() {
             spoil("format", &|folder| {
                 let path = folder.join("store.toml");
                 let text = fs::read_to_string(&path).unwrap();
-                fs::write(path, text.replace("format = 1", "format = 2")).unwrap();
+                fs::write(path, text.replace("format = 2", "format = 3")).unwrap();
             }),
-            "it is of format 2, this version reads format 1",
+            "it is of format 3, this version reads format 2",
         ),
         (
             spoil("no-journal", &|folder| fs::remove_file(folder.join("journal.redb")).unwrap()),
@@ -578,8 +590,78 @@ async fn readers_run_beside_writers_and_flushes_and_see_whole_calls() {
         let count = store.count(&tenant(), &CaseFilter::default()).await.unwrap();
         assert_eq!(count % 40, 0, "a call was seen half done");
         let hits = store.find_similar(&tenant(), near(0.0, 5_000)).await.unwrap();
-        assert_eq!(hits.len() % 40, 0, "a call was seen half done");
+        assert_eq!(hits.hits.len() % 40, 0, "a call was seen half done");
     }
     writing.await.unwrap();
     assert_eq!(store.count(&tenant(), &CaseFilter::default()).await.unwrap(), 20 * 40);
+}
+
+#[tokio::test]
+async fn a_snapshot_is_made_while_the_store_serves_and_restored_byte_for_byte() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    store.upsert(&tenant(), vec![new("1", 0.0), new("2", 10.0)]).await.unwrap();
+    let snapshot = fixture.parent.path().join("snapshot");
+    let record = store.snapshot(&snapshot).await.unwrap();
+    assert_eq!(record.folder, snapshot);
+    assert!(!snapshot.join("LOCK").exists());
+    assert!(store.snapshot(&snapshot).await.unwrap_err().to_string().contains("is there already"));
+    store.upsert(&tenant(), vec![new("3", 20.0)]).await.unwrap();
+    let mut of_customer = case("4");
+    of_customer.customer_id = Some("k".to_owned());
+    store.upsert(&tenant(), vec![NewCase { case: of_customer, vector: at(0.0), request_id: None }]).await.unwrap();
+    let receipt = store.erase(&tenant(), "k").await.unwrap();
+    assert_eq!((receipt.case_ids.len(), receipt.snapshots.as_slice()), (1, &[snapshot.display().to_string()][..]));
+    assert_eq!(store.receipts().unwrap(), [receipt]);
+
+    let to = fixture.parent.path().join("restored");
+    assert_eq!(EdgeStore::restore(&snapshot, &to).unwrap(), record.made_at);
+    let restored = EdgeStore::open(&to, options()).unwrap();
+    let hits = restored.find_similar(&tenant(), near(0.0, 10)).await.unwrap();
+    assert_eq!(ids(&hits), ["1", "2"]);
+    restored.close().await.unwrap();
+    let problem = |from: &Path, to: &Path| EdgeStore::restore(from, to).unwrap_err().to_string();
+    assert!(problem(&snapshot, &to).contains("is not empty"));
+    assert!(problem(&fixture.folder(), &fixture.parent.path().join("x")).contains("is no snapshot"));
+    let spoilt = snapshot.join("store.toml");
+    fs::write(&spoilt, fs::read_to_string(&spoilt).unwrap().replace("ab", "cd")).unwrap();
+    let new_folder = fixture.parent.path().join("y");
+    assert!(problem(&snapshot, &new_folder).contains("is damaged"));
+    assert!(!new_folder.exists());
+}
+
+#[tokio::test]
+async fn a_store_of_another_encoder_or_format_is_migrated_with_all_that_it_holds() {
+    let Fixture { store, parent } = Fixture::new();
+    let folder = parent.path().join("cases");
+    store.upsert(&tenant(), vec![new("1", 0.0), new("2", 10.0)]).await.unwrap();
+    store.upsert(&TenantId::new("other"), vec![new("1", 20.0)]).await.unwrap();
+    store.amend(&tenant(), "2", Amendment::Correction(correction(&["fees"], None))).await.unwrap();
+    // What lies in the journal alone goes along.
+    let image = parent.path().join("image");
+    copy_tree(&folder, &image);
+    store.close().await.unwrap();
+
+    let unused = &mut |_: &[Case]| -> Result<Vec<Vec<f32>>, String> { panic!("vectors are there") };
+    assert_eq!(migrate(&image, &options(), unused, &mut |_| {}).unwrap(), None);
+    let path = image.join("store.toml");
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace("format = 2", "format = 1")).unwrap();
+    let refused = EdgeStore::open(&image, options()).err().unwrap().to_string();
+    assert!(refused.contains("format 1") && refused.contains("otklik cases migrate"), "{refused}");
+    migrate(&image, &options(), unused, &mut |_| {}).unwrap().unwrap();
+
+    let other = EdgeOptions { encoder_sha256: "cd".repeat(32), dimension: 2, ..options() };
+    let failing = &mut |_: &[Case]| Err("the encoder failed".to_owned());
+    assert!(migrate(&image, &other, failing, &mut |_| {}).unwrap_err().to_string().contains("the encoder failed"));
+    let mut steps = Vec::new();
+    let computed = &mut |cases: &[Case]| Ok(cases.iter().map(|_| vec![0.6, 0.8]).collect());
+    assert_eq!(migrate(&image, &other, computed, &mut |step| steps.push(step)).unwrap(), Some(3));
+    assert_eq!((steps[0].cases, steps[0].of), (3, 3));
+
+    let store = EdgeStore::open(&image, other).unwrap();
+    assert_eq!(store.get(&tenant(), "2").await.unwrap().topic_ids(), [&TopicId::new("fees")]);
+    assert_eq!(store.count(&TenantId::new("other"), &CaseFilter::default()).await.unwrap(), 1);
+    let page = store.page(&tenant(), &CaseFilter::default(), None, 10).await.unwrap();
+    assert!(page.cases.iter().all(|stored| (stored.vector[0] - 0.6).abs() < 1e-6), "{page:?}");
+    store.close().await.unwrap();
 }

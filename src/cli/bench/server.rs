@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use otklik::assembly;
-use otklik::cases::CaseStore;
 use otklik::config::Config;
 use otklik::inference::{ComputePool, EncodeInput, Encoder, Role};
 use otklik::server;
@@ -158,18 +157,20 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
     config.compute.cache_mb = 0;
     let folder = std::env::temp_dir().join(format!("otklik-bench-{}", std::process::id()));
     config.cases.dir = folder.clone();
+    config.cases.server_url = None;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("no port on the loopback")?;
     let address = listener.local_addr().context("the listening socket has no address")?;
     let alone = if args.beside_encoder { Some(Arc::new(Alone::start(&config)?)) } else { None };
     let (engine, store) = serve::open(config.clone()).await?;
-    let cases: Arc<dyn CaseStore> = store;
+    let cases = store;
     let (stop, stopped) = oneshot::channel::<()>();
     let service = tokio::spawn({
         let cases = Arc::clone(&cases);
         async move {
             // An end of the channel is as good as a word.
             let told = async { stopped.await.unwrap_or(()) };
-            server::serve(&config, engine, cases, listener, told).await
+            let served = server::Served { tagger: engine, cases, sealer: None };
+            server::serve(&config, served, listener, told).await
         }
     });
     let measured = match &alone {

@@ -3,8 +3,9 @@
 use tonic::Status;
 
 use super::feedback::{check_id, check_text};
+use super::outcomes::preferences;
 use super::{Faults, enums, time};
-use crate::cases::{Case, CaseFilter, SimilarCase, UpsertOutcome};
+use crate::cases::{Case, CaseFilter, Preferences, ScoreRange, SearchMode, UpsertOutcome};
 use crate::config::LimitsConfig;
 use crate::feedback::Score;
 use crate::server::wire::v1::{self, find_similar_request};
@@ -26,6 +27,9 @@ pub(in crate::server) struct SimilarBounds {
     pub(in crate::server) filter: CaseFilter,
     pub(in crate::server) limit: usize,
     pub(in crate::server) min_score: Option<f32>,
+    pub(in crate::server) mode: SearchMode,
+    pub(in crate::server) preferences: Preferences,
+    pub(in crate::server) fold_duplicates: bool,
 }
 
 /// Checks a search.
@@ -60,7 +64,10 @@ pub(in crate::server) fn similar_search(
         faults.add("min_score", "must be from -1 to 1");
     }
     let filter = filter(message.filter.unwrap_or_default(), "filter", limits, &mut faults);
-    faults.or((wanted, SimilarBounds { filter, limit, min_score: message.min_score }))
+    let mode = enums::optional::<v1::SearchMode>(message.mode, "mode", &mut faults).unwrap_or(SearchMode::Hybrid);
+    let preferences = preferences(message.preferences, &mut faults);
+    let (min_score, fold_duplicates) = (message.min_score, !message.keep_duplicates);
+    faults.or((wanted, SimilarBounds { filter, limit, min_score, mode, preferences, fold_duplicates }))
 }
 
 /// Checks what is to be deleted; never the empty filter.
@@ -100,7 +107,8 @@ pub(in crate::server) fn deletion(
 
 pub(super) fn filter(given: v1::CaseFilter, path: &str, limits: &LimitsConfig, faults: &mut Faults) -> CaseFilter {
     let at = |field: &str| format!("{path}.{field}");
-    let listed_enums = [(given.kinds.len(), "kinds"), (given.sentiments.len(), "sentiments")];
+    let listed_enums =
+        [(given.kinds.len(), "kinds"), (given.sentiments.len(), "sentiments"), (given.statuses.len(), "statuses")];
     for (count, field) in listed_enums {
         check_count(count, &at(field), limits, faults);
     }
@@ -111,6 +119,7 @@ pub(super) fn filter(given: v1::CaseFilter, path: &str, limits: &LimitsConfig, f
     let signals = listed(given.signal_ids, "signal_ids");
     let channels = listed(given.channels, "channels");
     let products = listed(given.products, "products");
+    let gestures = listed(given.gesture_ids, "gesture_ids");
     let kinds = given.kinds.into_iter().enumerate();
     let kinds = kinds
         .filter_map(|(index, kind)| enums::required::<v1::FeedbackKind>(kind, &at(&format!("kinds[{index}]")), faults));
@@ -120,6 +129,12 @@ pub(super) fn filter(given: v1::CaseFilter, path: &str, limits: &LimitsConfig, f
         enums::required::<v1::SentimentLabel>(label, &at(&format!("sentiments[{index}]")), faults)
     });
     let sentiments = sentiments.collect();
+    let statuses = given.statuses.into_iter().enumerate();
+    let statuses = statuses.filter_map(|(index, status)| {
+        enums::required::<v1::OutcomeStatus>(status, &at(&format!("statuses[{index}]")), faults)
+    });
+    let statuses = statuses.collect();
+    let score = given.score.and_then(|range| score_range(range, &at("score"), faults));
     let customer_id = (!given.customer_id.is_empty()).then_some(given.customer_id);
     if let Some(id) = &customer_id {
         check_id(id, &at("customer_id"), limits, faults);
@@ -143,8 +158,27 @@ pub(super) fn filter(given: v1::CaseFilter, path: &str, limits: &LimitsConfig, f
         customer_id,
         occurred_from,
         occurred_until,
+        statuses,
+        gestures,
+        score,
         corrected: given.corrected,
+        ..CaseFilter::default()
     }
+}
+
+fn score_range(given: v1::ScoreRange, path: &str, faults: &mut Faults) -> Option<ScoreRange> {
+    let v1::ScoreRange { metric, at_least, at_most } = given;
+    let at = |field: &str| format!("{path}.{field}");
+    for (bound, field) in [(at_least, "at_least"), (at_most, "at_most")] {
+        if bound.is_some_and(|bound| !bound.is_finite()) {
+            faults.add(at(field), "must be a finite number");
+        }
+    }
+    if at_least.zip(at_most).is_some_and(|(least, most)| least > most) {
+        faults.add(at("at_most"), format!("must not lie below {path}.at_least"));
+    }
+    let metric = enums::required::<v1::ScoreMetric>(metric, &at("metric"), faults)?;
+    Some(ScoreRange { metric, at_least, at_most })
 }
 
 fn ids(values: Vec<String>, path: &str, limits: &LimitsConfig, faults: &mut Faults) -> Vec<String> {
@@ -188,6 +222,10 @@ impl From<Case> for v1::Case {
             tags: Some(tags),
             attributes: case.attributes.into_iter().collect(),
             correction: case.correction.map(Into::into),
+            outcome: case.outcome.map(Into::into),
+            links: case.links.into_iter().map(Into::into).collect(),
+            // Sealed; whoever may read it opens it.
+            original_text: String::new(),
         }
     }
 }
@@ -195,12 +233,6 @@ impl From<Case> for v1::Case {
 impl From<Score> for v1::Score {
     fn from(score: Score) -> Self {
         Self { metric: v1::ScoreMetric::from(score.metric).into(), value: score.value, scale_max: score.scale_max }
-    }
-}
-
-impl From<SimilarCase> for v1::SimilarCase {
-    fn from(found: SimilarCase) -> Self {
-        Self { case: Some(found.case.into()), score: found.score }
     }
 }
 
@@ -278,6 +310,13 @@ mod tests {
             occurred_from: second(1),
             occurred_until: second(2),
             corrected: Some(true),
+            statuses: vec![v1::OutcomeStatus::Solved.into()],
+            gesture_ids: vec!["g".into()],
+            score: Some(v1::ScoreRange {
+                metric: v1::ScoreMetric::Nps.into(),
+                at_least: Some(0.0),
+                at_most: Some(6.0),
+            }),
         };
         let expected = CaseFilter {
             ids: vec!["i".into()],
@@ -291,7 +330,15 @@ mod tests {
             customer_id: Some("k".into()),
             occurred_from: jiff::Timestamp::from_second(1).ok(),
             occurred_until: jiff::Timestamp::from_second(2).ok(),
+            statuses: vec![crate::cases::OutcomeStatus::Solved],
+            gestures: vec!["g".into()],
+            score: Some(ScoreRange {
+                metric: crate::feedback::ScoreMetric::Nps,
+                at_least: Some(0.0),
+                at_most: Some(6.0),
+            }),
             corrected: Some(true),
+            ..CaseFilter::default()
         };
         let mut faults = Faults::default();
         assert_eq!(filter(given, "filter", &limits(), &mut faults), expected);
@@ -303,6 +350,11 @@ mod tests {
         use find_similar_request::Query;
         let search = |query| v1::FindSimilarRequest { query: Some(query), ..Default::default() };
         let text = || Query::Text("не работает".into());
+        let scored = |at_least, at_most, metric| v1::CaseFilter {
+            score: Some(v1::ScoreRange { metric, at_least: Some(at_least), at_most: Some(at_most) }),
+            ..Default::default()
+        };
+        let stars = v1::ScoreMetric::Stars.into();
         let backwards = v1::CaseFilter { occurred_from: second(2), occurred_until: second(2), ..Default::default() };
         for (message, field) in [
             (v1::FindSimilarRequest::default(), "query"),
@@ -313,6 +365,19 @@ mod tests {
             (v1::FindSimilarRequest { min_score: Some(1.5), ..search(text()) }, "min_score"),
             (v1::FindSimilarRequest { min_score: Some(f32::NAN), ..search(text()) }, "min_score"),
             (v1::FindSimilarRequest { filter: Some(backwards), ..search(text()) }, "filter.occurred_until"),
+            (
+                v1::FindSimilarRequest { filter: Some(scored(2.0, 1.0, stars)), ..search(text()) },
+                "filter.score.at_most",
+            ),
+            (v1::FindSimilarRequest { filter: Some(scored(1.0, 2.0, 0)), ..search(text()) }, "filter.score.metric"),
+            (v1::FindSimilarRequest { mode: 9, ..search(text()) }, "mode"),
+            (
+                v1::FindSimilarRequest {
+                    preferences: Some(v1::Preferences { solved: false, half_life_days: Some(0.0) }),
+                    ..search(text())
+                },
+                "preferences.half_life_days",
+            ),
         ] {
             let shown = format!("{message:?}");
             let status = similar_search(message, &limits()).expect_err(&shown);
@@ -320,6 +385,14 @@ mod tests {
         }
         let (wanted, bounds) = similar_search(search(Query::CaseId("a".into())), &limits()).unwrap();
         assert_eq!(wanted, Wanted::CaseId("a".into()));
-        assert_eq!(bounds, SimilarBounds { filter: CaseFilter::default(), limit: 7, min_score: None });
+        let expected = SimilarBounds {
+            filter: CaseFilter::default(),
+            limit: 7,
+            min_score: None,
+            mode: SearchMode::Hybrid,
+            preferences: Preferences::default(),
+            fold_duplicates: true,
+        };
+        assert_eq!(bounds, expected);
     }
 }

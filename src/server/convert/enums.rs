@@ -1,8 +1,8 @@
 //! Closed lists: one table of what corresponds to what.
 
 use super::Faults;
-use crate::cases::UpsertOutcome;
 use crate::cases::review::{ReviewOrder, WorthReason};
+use crate::cases::{LinkKind, OutcomeStatus, SearchMode, UpsertOutcome};
 use crate::feedback::{FeedbackKind, ScoreMetric, Speaker};
 use crate::server::wire::v1;
 use crate::tags::{Language, ReviewReason, SentimentLabel, TagSource};
@@ -47,6 +47,9 @@ corresponding! {
     ReviewReason { NoTopic, NoWords, TeamUnclear, Language, Truncated }
     Language { Russian, English, Mixed, Other, Unknown }
     UpsertOutcome { Created, Replaced }
+    OutcomeStatus { Open, Solved, Rejected }
+    LinkKind { Duplicate, FollowUp, SameIncident, Related }
+    SearchMode { Hybrid, Meaning, Words }
     ReviewOrder { LeastSure, MostWorthLabelling }
     WorthReason { NoTopic, TopicUnsure, TeamUnclear, ManyAlike }
 }
@@ -94,7 +97,11 @@ mod tests {
             ReviewReason,
             Language,
             ReviewOrder,
-            WorthReason
+            WorthReason,
+            UpsertOutcome,
+            OutcomeStatus,
+            LinkKind,
+            SearchMode
         );
     }
 

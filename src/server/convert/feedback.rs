@@ -102,7 +102,7 @@ fn body(text: String, turns: Vec<v1::Turn>, path: &str, limits: &LimitsConfig, f
     Body::Turns(turns.collect())
 }
 
-fn score(given: v1::Score, path: &str, faults: &mut Faults) -> Option<Score> {
+pub(super) fn score(given: v1::Score, path: &str, faults: &mut Faults) -> Option<Score> {
     let metric = enums::required::<v1::ScoreMetric>(given.metric, &format!("{path}.metric"), faults)?;
     let scale_path = format!("{path}.scale_max");
     let scale_max = match (metric, given.scale_max) {

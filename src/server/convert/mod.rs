@@ -6,12 +6,14 @@ mod cases;
 mod corrections;
 mod enums;
 mod feedback;
+mod outcomes;
 mod tags;
 mod time;
 
 pub(super) use cases::{SimilarBounds, Wanted, deletion, similar_search, stored_case};
 pub(super) use corrections::{ReviewBounds, correction, review};
 pub(super) use feedback::{check_id, echoed_id, feedback};
+pub(super) use outcomes::{links, outcome, recorded_outcome, similar_case};
 use tonic::Status;
 
 use super::status::Faults;

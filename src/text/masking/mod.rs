@@ -240,6 +240,25 @@ impl Numbering {
     }
 }
 
+/// Where placeholders stand in a masked text, in characters.
+pub(super) fn placeholder_spans(text: &str) -> Vec<CharSpan> {
+    let mut spans = Vec::new();
+    let (mut rest, mut at) = (text, 0u32);
+    while let Some(open) = rest.find('[') {
+        let (before, from_open) = rest.split_at_checked(open).unwrap_or((rest, ""));
+        at += count(before.chars().count());
+        let length = scan::placeholder_length(from_open);
+        // A placeholder is of ASCII alone.
+        let (bracketed, after) = from_open.split_at_checked(length.unwrap_or(1)).unwrap_or((from_open, ""));
+        let end = at + count(bracketed.chars().count());
+        if length.is_some() {
+            spans.push(CharSpan::new(at, end));
+        }
+        (rest, at) = (after, end);
+    }
+    spans
+}
+
 /// Puts the values of `items` back into `text`, in one pass.
 pub(super) fn unmask(items: &[MaskedItem], text: &str) -> String {
     let values: HashMap<&str, &str> =

@@ -1,22 +1,33 @@
-//! How a case lies in the engine: its point id, its payload fields and their indexes, and the way back.
+//! How a case lies in a store as a point: its id, its vectors, its payload, the indexes of that, and the way back.
 
-use qdrant_edge::external::serde_json::{Map, Value};
-use qdrant_edge::external::uuid::Uuid;
-use qdrant_edge::{
-    IntegerIndexParams, JsonPath, KeywordIndexParams, Payload, PayloadFieldSchema, PayloadSchemaParams, PointId,
-    PointStructPersisted, VectorInternal, VectorStructInternal, VectorStructPersisted,
-};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use uuid::Uuid;
 
-use super::change::StoredCase;
-use super::engine::EngineFault;
-use crate::cases::{Case, TenantId};
+use super::lexical::{self, SparseVector};
+use super::{Case, OutcomeStatus, TenantId};
 use crate::tags::TopicId;
 
 /// Name of the dense vector.
 pub(super) const DENSE: &str = "dense";
+/// Name of the sparse vector.
+pub(super) const WORDS: &str = "words";
 
 /// Namespace of the point ids; changing it makes every stored case unreachable.
 const POINT_NAMESPACE: Uuid = Uuid::from_u128(0x0b1f_5a52_9d4e_5c0e_8f6b_3c5e_7d21_a490);
+
+/// How a field is indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IndexKind {
+    /// By its words as they are.
+    Keyword,
+    /// The same, and by it the points are grouped on disk.
+    Tenant,
+    /// By ranges of whole numbers.
+    Integer,
+    /// By ranges of numbers.
+    Float,
+}
 
 /// A payload field that a filter can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +42,17 @@ pub(super) enum Field {
     Product,
     CustomerId,
     OccurredAt,
+    StoredAt,
     Corrected,
+    Status,
+    Gesture,
+    ScoreMetric,
+    Score,
 }
 
 impl Field {
     /// Every field, in the order in which their indexes are made.
-    pub(super) const ALL: [Field; 11] = [
+    pub(super) const ALL: [Field; 16] = [
         Field::Tenant,
         Field::Kind,
         Field::Topics,
@@ -47,10 +63,15 @@ impl Field {
         Field::Product,
         Field::CustomerId,
         Field::OccurredAt,
+        Field::StoredAt,
         Field::Corrected,
+        Field::Status,
+        Field::Gesture,
+        Field::ScoreMetric,
+        Field::Score,
     ];
 
-    fn key(self) -> &'static str {
+    pub(super) const fn key(self) -> &'static str {
         match self {
             Field::Tenant => "tenant",
             Field::Kind => "kind",
@@ -62,29 +83,23 @@ impl Field {
             Field::Product => "product",
             Field::CustomerId => "customer_id",
             Field::OccurredAt => "occurred_at",
+            Field::StoredAt => "stored_at",
             Field::Corrected => "corrected",
+            Field::Status => "status",
+            Field::Gesture => "gesture",
+            Field::ScoreMetric => "score_metric",
+            Field::Score => "score",
         }
     }
 
-    /// The field as the engine names it.
-    pub(super) fn path(self) -> JsonPath {
-        path(self.key())
-    }
-
     /// The index that makes filtering by this field fast.
-    pub(super) fn schema(self) -> PayloadFieldSchema {
-        PayloadFieldSchema::FieldParams(match self {
-            Field::OccurredAt => PayloadSchemaParams::Integer(IntegerIndexParams {
-                lookup: Some(false),
-                range: Some(true),
-                ..IntegerIndexParams::default()
-            }),
-            Field::Tenant => PayloadSchemaParams::Keyword(KeywordIndexParams {
-                is_tenant: Some(true),
-                ..KeywordIndexParams::default()
-            }),
-            _ => PayloadSchemaParams::Keyword(KeywordIndexParams::default()),
-        })
+    pub(super) fn index(self) -> IndexKind {
+        match self {
+            Field::Tenant => IndexKind::Tenant,
+            Field::OccurredAt | Field::StoredAt => IndexKind::Integer,
+            Field::Score => IndexKind::Float,
+            _ => IndexKind::Keyword,
+        }
     }
 }
 
@@ -94,17 +109,12 @@ pub(super) const CORRECTED: &str = "yes";
 /// Fields that are kept but not filtered by.
 const ID: &str = "id";
 const LANGUAGE: &str = "language";
-const STORED_AT: &str = "stored_at";
-const CASE: &str = "case";
-
-fn path(key: &str) -> JsonPath {
-    JsonPath { first_key: key.to_owned(), rest: Vec::new() }
-}
-
+const COST: &str = "cost";
 /// The field that holds the whole case.
-pub(super) fn case_path() -> JsonPath {
-    path(CASE)
-}
+pub(super) const CASE: &str = "case";
+
+/// The fields that [`Brief`] is made of.
+pub(super) const BRIEF: [&str; 5] = [ID, Field::Status.key(), Field::Gesture.key(), COST, Field::OccurredAt.key()];
 
 /// The id of a case's point: the same for the same tenant and case id, on every machine.
 pub(super) fn point_id(tenant: &TenantId, case_id: &str) -> Uuid {
@@ -116,15 +126,13 @@ pub(super) fn point_id(tenant: &TenantId, case_id: &str) -> Uuid {
     Uuid::new_v5(&POINT_NAMESPACE, &name)
 }
 
-/// The point that holds a case.
-pub(super) fn point(stored: StoredCase) -> PointStructPersisted {
-    let id = point_id(&stored.tenant, &stored.case.id);
-    let payload = payload(&stored.tenant, &stored.case, stored.json);
-    let vector = VectorStructInternal::Named([(DENSE.to_owned(), VectorInternal::Dense(stored.vector))].into());
-    PointStructPersisted { id: PointId::Uuid(id), vector: VectorStructPersisted::from(vector), payload: Some(payload) }
+/// The sparse vector of a case.
+pub(super) fn words(case: &Case) -> SparseVector {
+    lexical::document(&case.masked_text)
 }
 
-fn payload(tenant: &TenantId, case: &Case, json: String) -> Payload {
+/// The payload of a case's point; `json` is the case as JSON.
+pub(super) fn payload(tenant: &TenantId, case: &Case, json: String) -> Map<String, Value> {
     let tags = &case.tags;
     let mut fields = Map::new();
     let mut keep = |key: &str, value: Value| {
@@ -136,8 +144,10 @@ fn payload(tenant: &TenantId, case: &Case, json: String) -> Payload {
     keep(Field::Team.key(), case.team_id().as_str().into());
     keep(Field::Signals.key(), tags.signals.iter().map(|signal| signal.signal_id.as_str()).collect());
     keep(LANGUAGE, tags.language.as_str().into());
-    keep(STORED_AT, case.stored_at.as_microsecond().into());
-    let optional: [(&str, Option<Value>); 7] = [
+    keep(Field::StoredAt.key(), case.stored_at.as_microsecond().into());
+    keep(Field::Status.key(), case.status().as_str().into());
+    let outcome = case.outcome.as_ref();
+    let optional: [(&str, Option<Value>); 11] = [
         (Field::Kind.key(), case.kind.map(|kind| kind.as_str().into())),
         (Field::Sentiment.key(), case.sentiment_label().map(|label| label.as_str().into())),
         (Field::Channel.key(), case.channel.as_deref().map(Value::from)),
@@ -145,6 +155,10 @@ fn payload(tenant: &TenantId, case: &Case, json: String) -> Payload {
         (Field::CustomerId.key(), case.customer_id.as_deref().map(Value::from)),
         (Field::Corrected.key(), case.correction.as_ref().map(|_| CORRECTED.into())),
         (Field::OccurredAt.key(), case.occurred_at.map(|time| time.as_microsecond().into())),
+        (Field::Gesture.key(), outcome.and_then(|outcome| outcome.gesture_id.as_deref()).map(Value::from)),
+        (COST, outcome.and_then(|outcome| outcome.cost).map(Value::from)),
+        (Field::ScoreMetric.key(), case.score.map(|score| score.metric.as_str().into())),
+        (Field::Score.key(), case.score.map(|score| score.value.into())),
     ];
     for (key, value) in optional {
         if let Some(value) = value {
@@ -152,29 +166,43 @@ fn payload(tenant: &TenantId, case: &Case, json: String) -> Payload {
         }
     }
     keep(CASE, json.into());
-    Payload(fields)
+    fields
+}
+
+/// Whose case a payload belongs to.
+pub(super) fn tenant(payload: &Map<String, Value>) -> Option<TenantId> {
+    payload.get(Field::Tenant.key()).and_then(Value::as_str).map(TenantId::new)
 }
 
 /// The case that a point's payload holds.
-pub(super) fn case(payload: Option<&Payload>) -> Result<Case, EngineFault> {
-    let json = payload.and_then(|payload| payload.0.get(CASE)).and_then(Value::as_str);
-    let json = json.ok_or_else(|| EngineFault::new("read a case", "a point without its case"))?;
-    serde_json::from_str(json).map_err(|error| EngineFault::new("read a case", error))
+///
+/// # Errors
+/// What is wrong with the payload.
+pub(super) fn case(payload: &Map<String, Value>) -> Result<Case, String> {
+    let json = payload.get(CASE).and_then(Value::as_str).ok_or("a point without its case")?;
+    serde_json::from_str(json).map_err(|error| error.to_string())
 }
 
-/// True if a person corrected the case of a point.
-pub(super) fn is_corrected(payload: Option<&Payload>) -> bool {
-    payload.is_some_and(|payload| payload.0.contains_key(Field::Corrected.key()))
+/// What ranking has to know of a case.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Brief {
+    pub status: OutcomeStatus,
+    pub gesture_id: Option<String>,
+    pub cost: Option<f64>,
+    pub occurred_at: Option<Timestamp>,
 }
 
-/// The dense vector of a point.
-pub(super) fn dense(vector: Option<VectorStructInternal>) -> Result<Vec<f32>, EngineFault> {
-    if let Some(VectorStructInternal::Named(mut vectors)) = vector
-        && let Some(VectorInternal::Dense(dense)) = vectors.remove(DENSE)
-    {
-        return Ok(dense);
-    }
-    Err(EngineFault::new("read a vector", "a point without its vector"))
+/// What ranking has to know of the case that a payload belongs to, and its id.
+pub(super) fn brief(payload: &Map<String, Value>) -> (Brief, String) {
+    let text = |key: &str| payload.get(key).and_then(Value::as_str);
+    let occurred_at = payload.get(Field::OccurredAt.key()).and_then(Value::as_i64);
+    let brief = Brief {
+        status: text(Field::Status.key()).and_then(|status| status.parse().ok()).unwrap_or(OutcomeStatus::Open),
+        gesture_id: text(Field::Gesture.key()).map(str::to_owned),
+        cost: payload.get(COST).and_then(Value::as_f64),
+        occurred_at: occurred_at.and_then(|microseconds| Timestamp::from_microsecond(microseconds).ok()),
+    };
+    (brief, text(ID).unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]
