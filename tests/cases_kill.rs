@@ -91,7 +91,14 @@ impl Change {
 
 fn options() -> EdgeOptions {
     let often = Duration::from_millis(40);
-    EdgeOptions { flush_every: often, flush_after_ops: 400, ..EdgeOptions::new(DIMENSION, "ab".repeat(32)) }
+    // So small that the index is built all the time.
+    EdgeOptions {
+        flush_every: often,
+        flush_after_ops: 400,
+        index_after_ops: 50,
+        index_from_kb: 1,
+        ..EdgeOptions::new(DIMENSION, "ab".repeat(32))
+    }
 }
 
 fn vector(id: &str, version: u64) -> Vec<f32> {

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
 use otklik::assembly;
-use otklik::cases::{CaseStore, TenantId};
+use otklik::cases::{CaseStore, CaseStoreError, TenantId};
 use otklik::config::Config;
 use otklik::inference::CacheCounts;
 use otklik::server::{self, Served};
@@ -77,12 +77,29 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let expiry = keep_expiring(&config, Arc::clone(&cases), engine.clone());
     let served = server::serve(&config, parts, listener, server::shutdown_signal()).await;
     expiry.abort();
-    let closed = cases.close().await;
+    let closed = close(cases, &config).await;
     served.context("the service ended")?;
     closed.context("the case store was not closed in order")?;
     let CacheCounts { hits, misses } = engine.cache_counts();
     tracing::info!(cache_hits = hits, cache_misses = misses, "stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Closes the store. What was acknowledged is on disk long before; an index that is being built may take minutes, is not waited for
+/// longer than calls in work are, and is built at the next start.
+async fn close(cases: Arc<dyn CaseStore>, config: &Config) -> Result<(), CaseStoreError> {
+    let patience = std::time::Duration::from_millis(config.server.drain_timeout_ms.max(1_000));
+    match tokio::time::timeout(patience, cases.close()).await {
+        Ok(closed) => closed,
+        Err(_) => {
+            tracing::warn!(
+                "the case store is still at work on its index and is left as a crash would leave it, which loses nothing"
+            );
+            // Dropping it would wait all the same; the process ends now.
+            std::mem::forget(cases);
+            Ok(())
+        }
+    }
 }
 
 /// Deletes the cases whose time is over, now and every hour.

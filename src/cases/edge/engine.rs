@@ -44,8 +44,6 @@ const FLUSH_PAUSE: Duration = Duration::from_millis(5);
 const EXCHANGING: &str = "segment holder lock acquired";
 /// Size of one file of the engine's log, in bytes.
 const LOG_FILE_BYTES: usize = 8 << 20;
-/// Size of the vectors of a part of the shard from which on an index is built for it, in kB; searching less one by one is as fast.
-const INDEX_FROM_KB: usize = 10_000;
 /// Size at which the engine's log is worth cutting, in bytes.
 const LOG_LIMIT_BYTES: u64 = 256 << 20;
 
@@ -66,6 +64,15 @@ impl EngineFault {
 /// Builds and merges indexes; says whether anything was done.
 pub(super) type Optimiser = Box<dyn FnOnce() -> Result<bool, EngineFault> + Send>;
 
+/// What the engine has to know of the vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Length of a vector.
+    pub(super) dimension: usize,
+    /// Size of the vectors of a part of the shard from which on an index is built for it, in kB.
+    pub(super) index_from_kb: usize,
+}
+
 /// The shard that holds the cases of every tenant.
 pub(super) struct Engine {
     /// `None` only while it is being dropped. Shared with the thread that builds the index.
@@ -75,10 +82,10 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Makes an empty shard in a new folder and writes it to disk.
-    pub(super) fn create(folder: &Path, dimension: usize) -> Result<Self, EngineFault> {
+    pub(super) fn create(folder: &Path, shape: Shape) -> Result<Self, EngineFault> {
         let action = "create the shard";
         fs::create_dir(folder).map_err(|error| EngineFault::new(action, error))?;
-        let shard = guarded(action, || EdgeShard::new(folder, config(dimension)))?;
+        let shard = guarded(action, || EdgeShard::new(folder, config(shape)))?;
         let engine = Self { shard: Some(Arc::new(shard)), folder: folder.to_owned() };
         engine.ensure_indexes()?;
         engine.flush()?;
@@ -86,10 +93,10 @@ impl Engine {
     }
 
     /// Loads the shard of a folder: what was flushed, and perhaps parts of what was not.
-    pub(super) fn load(folder: &Path, dimension: usize) -> Result<Self, EngineFault> {
+    pub(super) fn load(folder: &Path, shape: Shape) -> Result<Self, EngineFault> {
         let action = "load the shard";
         trim_log(folder).map_err(|error| EngineFault::new("trim the engine's log", error))?;
-        let shard = guarded(action, || EdgeShard::load(folder, Some(config(dimension))))?;
+        let shard = guarded(action, || EdgeShard::load(folder, Some(config(shape))))?;
         let engine = Self { shard: Some(Arc::new(shard)), folder: folder.to_owned() };
         engine.ensure_indexes()?;
         Ok(engine)
@@ -429,12 +436,12 @@ impl Drop for Engine {
     }
 }
 
-fn config(dimension: usize) -> EdgeConfig {
+fn config(Shape { dimension, index_from_kb }: Shape) -> EdgeConfig {
     let wal_options = WalOptions { segment_capacity: LOG_FILE_BYTES, ..WalOptions::default() };
     // The index is built by one thread: what is being served goes first.
     let hnsw = HnswIndexConfig { max_indexing_threads: 1, ..HnswIndexConfig::default() };
     let optimizers =
-        EdgeOptimizersConfig { indexing_threshold: Some(INDEX_FROM_KB), ..EdgeOptimizersConfig::default() };
+        EdgeOptimizersConfig { indexing_threshold: Some(index_from_kb), ..EdgeOptimizersConfig::default() };
     EdgeConfig::builder()
         .vector(DENSE, EdgeVectorParams::builder(dimension, Distance::Cosine).on_disk(true).build())
         .sparse_vector(WORDS, EdgeSparseVectorParams::builder().modifier(Modifier::Idf).on_disk(true).build())
@@ -534,6 +541,8 @@ mod tests {
     use crate::cases::edge::sample;
     use crate::cases::{CaseFilter, NewCase, TenantId};
 
+    const SHAPE: Shape = Shape { dimension: 2, index_from_kb: 10_000 };
+
     #[test]
     fn loading_trims_the_log_and_later_writes_still_count_as_later() {
         let parent = tempfile::tempdir().unwrap();
@@ -547,7 +556,7 @@ mod tests {
                 StoredCase::new(&tenant, NewCase { case, vector: vec![1.0, 0.0], request_id: None }).unwrap(),
             ])
         };
-        let engine = Engine::create(&folder, 2).unwrap();
+        let engine = Engine::create(&folder, SHAPE).unwrap();
         for id in 0..30 {
             engine.apply(upsert(id, &long_text)).unwrap();
         }
@@ -556,7 +565,7 @@ mod tests {
         drop(engine);
 
         for round in 0..3 {
-            let engine = Engine::load(&folder, 2).unwrap();
+            let engine = Engine::load(&folder, SHAPE).unwrap();
             assert_eq!(closed_log_files(&folder).unwrap().len(), 1);
             assert_eq!(engine.count(engine_filter(&tenant, &CaseFilter::default())).unwrap(), 30);
             let text = format!("round {round}");

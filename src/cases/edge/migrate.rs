@@ -49,7 +49,7 @@ pub fn migrate(
     let mut migrated = 0;
     {
         let from = OldShard::load(&shard).map_err(|fault| fail(fault.to_string()))?;
-        let to = Engine::create(&new, *dimension).map_err(|fault| fail(fault.to_string()))?;
+        let to = Engine::create(&new, options.shape()).map_err(|fault| fail(fault.to_string()))?;
         let of = from.count().map_err(|fault| fail(fault.to_string()))?;
         let mut store = |cases: Vec<(TenantId, Case, Vec<f32>)>| -> Result<(), String> {
             let stored = renewed(cases, embeds, embed)?;

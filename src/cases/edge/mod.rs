@@ -33,13 +33,13 @@ use qdrant_edge::external::uuid::Uuid;
 use tokio::sync::oneshot;
 
 use self::change::Change;
-use self::engine::{Engine, EngineFault};
+use self::engine::{Engine, EngineFault, Shape};
 use self::folder::StoreFolder;
 use self::gate::ComputeGate;
 use self::journal::{Journal, JournalFault};
 use self::mapping::{engine_filter, leaving_out};
 pub use self::migrate::{Embed, migrate};
-use self::owner::{Command, CopyFolder, Owner, Shared};
+use self::owner::{Command, CopyFolder, Owner, Rhythm, Shared};
 pub use self::records::SnapshotRecord;
 use super::point::point_id;
 use super::{
@@ -62,6 +62,11 @@ pub struct EdgeOptions {
     pub flush_every: Duration,
     /// Cases written or deleted after which the journal is flushed earlier.
     pub flush_after_ops: usize,
+    /// Cases written or deleted after which the index is seen to.
+    pub index_after_ops: usize,
+    /// Size of the vectors of a part of the store from which on an index is built for it, in kB: searching less one by one is as
+    /// fast. Not 0.
+    pub index_from_kb: usize,
 }
 
 impl EdgeOptions {
@@ -73,7 +78,13 @@ impl EdgeOptions {
             queue_limit: 256,
             flush_every: Duration::from_secs(10),
             flush_after_ops: 10_000,
+            index_after_ops: 5_000,
+            index_from_kb: 10_000,
         }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape { dimension: self.dimension, index_from_kb: self.index_from_kb }
     }
 }
 
@@ -103,14 +114,17 @@ impl EdgeStore {
     /// damaged.
     pub fn open(folder: &Path, options: EdgeOptions) -> Result<EdgeStore, CaseStoreError> {
         let path = folder.to_owned();
-        let EdgeOptions { dimension, encoder_sha256, queue_limit, flush_every, flush_after_ops } = options;
+        let shape = options.shape();
+        let EdgeOptions {
+            dimension, encoder_sha256, queue_limit, flush_every, flush_after_ops, index_after_ops, ..
+        } = options;
         let mut folder = StoreFolder::lock(folder, dimension, &encoder_sha256)?;
-        let (engine, journal) =
-            if folder.is_complete() { load(&folder, dimension)? } else { create(&mut folder, dimension)? };
+        let (engine, journal) = if folder.is_complete() { load(&folder, shape)? } else { create(&mut folder, shape)? };
         let queue_limit = queue_limit.max(1);
         let (commands, receiver) = sync_channel(queue_limit);
         let shared = Arc::new(Shared::new(engine));
-        let owner = Owner::new(shared.clone(), receiver, journal, folder, dimension, (flush_every, flush_after_ops));
+        let rhythm = Rhythm { flush_every, flush_after_ops, index_after_ops };
+        let owner = Owner::new(shared.clone(), receiver, journal, folder, shape, rhythm);
         let owner = std::thread::Builder::new()
             .name("case-store".to_owned())
             .spawn(move || owner.run())
@@ -321,9 +335,9 @@ impl Drop for EdgeStore {
 }
 
 /// Makes an empty store; until it is noted as complete, nothing can have been stored in it.
-fn create(folder: &mut StoreFolder, dimension: usize) -> Result<(Engine, Journal), CaseStoreError> {
+fn create(folder: &mut StoreFolder, shape: Shape) -> Result<(Engine, Journal), CaseStoreError> {
     folder.clear()?;
-    let engine = Engine::create(&folder.shard(), dimension).map_err(|fault| folder.error(fault))?;
+    let engine = Engine::create(&folder.shard(), shape).map_err(|fault| folder.error(fault))?;
     let journal = Journal::create(&folder.journal());
     let journal = journal.map_err(|fault| folder.error(format!("the journal can't be created: {fault}")))?;
     folder.complete()?;
@@ -331,14 +345,14 @@ fn create(folder: &mut StoreFolder, dimension: usize) -> Result<(Engine, Journal
 }
 
 /// Loads a store and brings it to where the journal ends.
-fn load(folder: &StoreFolder, dimension: usize) -> Result<(Engine, Journal), CaseStoreError> {
+fn load(folder: &StoreFolder, shape: Shape) -> Result<(Engine, Journal), CaseStoreError> {
     let mut journal = Journal::open(&folder.journal()).map_err(|fault| {
         folder.error(format!(
             "the journal {} can't be read ({fault}); put the whole folder back from a backup",
             folder.journal().display()
         ))
     })?;
-    let engine = Engine::load(&folder.shard(), dimension).map_err(|fault| {
+    let engine = Engine::load(&folder.shard(), shape).map_err(|fault| {
         folder.error(format!(
             "the shard {} can't be loaded ({fault}); put the whole folder back from a backup",
             folder.shard().display()

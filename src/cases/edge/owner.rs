@@ -3,6 +3,9 @@
 //! Writes that wait together are journalled in one transaction (one fsync), then applied, then answered. A write that was
 //! journalled and could not be applied leaves the store broken: the journal knows more than the engine, and only opening the
 //! store again brings them together.
+//!
+//! While the index is built nothing is flushed: what is deleted meanwhile the engine only remembers until the new part of the index is
+//! in its place, and a flush does not write that. The journal keeps it until then.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +19,7 @@ use qdrant_edge::external::uuid::Uuid;
 use tokio::sync::oneshot;
 
 use super::change::{Change, StoredCase};
-use super::engine::{Engine, EngineFault};
+use super::engine::{Engine, EngineFault, Shape};
 use super::folder::StoreFolder;
 use super::journal::{Journal, JournalFault};
 use crate::cases::plan::{self, UpsertPlan};
@@ -27,8 +30,10 @@ use crate::cases::{Amendment, Case, CaseStoreError, NewCase, TenantId, UpsertOut
 const GROUP_COMMANDS: usize = 64;
 /// Cases after which a group takes no further command.
 const GROUP_CASES: usize = 1_024;
-/// Cases written or deleted after which the index is seen to.
-const OPTIMISE_AFTER_OPS: usize = 5_000;
+/// Length of the journal, in bytes, after which writes wait for an index that is being built.
+const JOURNAL_LIMIT_INDEXING_BYTES: u64 = 1 << 30;
+/// How soon a flush is tried again that found the index being built.
+const FLUSH_AGAIN: Duration = Duration::from_millis(200);
 /// Length of the journal, in bytes, after which it is flushed away whatever the options say.
 const JOURNAL_LIMIT_BYTES: u64 = 64 << 20;
 
@@ -133,15 +138,25 @@ enum Outcome {
     Amended(Option<Box<VectoredCase>>),
 }
 
+/// When the owner thread does what nobody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rhythm {
+    /// The longest that a write stays in the journal alone.
+    pub(super) flush_every: Duration,
+    /// Cases written or deleted after which it is flushed earlier.
+    pub(super) flush_after_ops: usize,
+    /// Cases written or deleted after which the index is seen to.
+    pub(super) index_after_ops: usize,
+}
+
 /// The state of the owner thread.
 pub(super) struct Owner {
     shared: Arc<Shared>,
     commands: Receiver<Command>,
     journal: Journal,
     folder: StoreFolder,
-    dimension: usize,
-    flush_every: Duration,
-    flush_after_ops: usize,
+    shape: Shape,
+    rhythm: Rhythm,
     /// Cases written or deleted since the last flush.
     unflushed: usize,
     /// Cases written or deleted since the index was last looked after.
@@ -159,20 +174,19 @@ impl Owner {
         commands: Receiver<Command>,
         journal: Journal,
         folder: StoreFolder,
-        dimension: usize,
-        (flush_every, flush_after_ops): (Duration, usize),
+        shape: Shape,
+        rhythm: Rhythm,
     ) -> Self {
         Self {
             shared,
             commands,
             journal,
             folder,
-            dimension,
-            flush_every,
-            flush_after_ops,
+            shape,
+            rhythm,
             unflushed: 0,
             // What an earlier process left is looked at once.
-            unindexed: OPTIMISE_AFTER_OPS,
+            unindexed: rhythm.index_after_ops,
             optimiser: None,
             flush_due: None,
         }
@@ -325,10 +339,10 @@ impl Owner {
     fn schedule_flush(&mut self) {
         let now = Instant::now();
         let overdue = self.flush_due.is_some_and(|due| due <= now);
-        if overdue || self.unflushed >= self.flush_after_ops || self.journal.bytes() >= JOURNAL_LIMIT_BYTES {
+        if overdue || self.unflushed >= self.rhythm.flush_after_ops || self.journal.bytes() >= JOURNAL_LIMIT_BYTES {
             self.flush();
         } else if self.unflushed > 0 && self.flush_due.is_none() {
-            self.flush_due = now.checked_add(self.flush_every);
+            self.flush_due = now.checked_add(self.rhythm.flush_every);
         }
     }
 
@@ -344,6 +358,14 @@ impl Owner {
         if self.shared.broken().is_some() || self.unflushed == 0 {
             return Ok(());
         }
+        if self.is_optimising() {
+            if self.journal.bytes() < JOURNAL_LIMIT_INDEXING_BYTES {
+                self.flush_due = Instant::now().checked_add(FLUSH_AGAIN);
+                return Ok(());
+            }
+            tracing::warn!("the journal of the case store is full; writes wait for its index");
+            self.join_optimiser();
+        }
         let log_is_long = self
             .shared
             .with_engine(|engine| engine.flush().map(|()| engine.log_is_long()))
@@ -353,7 +375,7 @@ impl Owner {
             .unwrap_or_else(|_| Err(JournalFault::panicked()))
             .map_err(|fault| format!("could not cut the journal: {fault}"))?;
         self.unflushed = 0;
-        if log_is_long && !self.is_optimising() {
+        if log_is_long {
             self.reload().map_err(|fault| fault.to_string())?;
         }
         self.optimise();
@@ -362,7 +384,7 @@ impl Owner {
 
     /// Sees to the index on a thread of its own, if enough has changed and it is not being seen to already.
     fn optimise(&mut self) {
-        if self.unindexed < OPTIMISE_AFTER_OPS || self.is_optimising() {
+        if self.unindexed < self.rhythm.index_after_ops || self.is_optimising() {
             return;
         }
         let optimiser = match self.shared.with_engine(Engine::optimiser) {
@@ -416,7 +438,7 @@ impl Owner {
     fn reload(&self) -> Result<(), EngineFault> {
         self.shared.with_engine_alone(|engine| {
             drop(engine.take());
-            *engine = Some(Engine::load(&self.folder.shard(), self.dimension)?);
+            *engine = Some(Engine::load(&self.folder.shard(), self.shape)?);
             Ok(())
         })
     }
@@ -427,8 +449,10 @@ impl Owner {
     }
 
     fn finish(&mut self) -> Result<(), CaseStoreError> {
-        let flushed = self.try_flush();
         self.join_optimiser();
+        // The index is not begun anew.
+        self.rhythm.index_after_ops = usize::MAX;
+        let flushed = self.try_flush();
         self.shared.with_engine_alone(|engine| drop(engine.take()));
         let reason = self.shared.broken().map(str::to_owned).or(flushed.err());
         reason.map_or(Ok(()), |reason| Err(CaseStoreError::Unavailable(reason)))
@@ -530,12 +554,14 @@ mod tests {
     fn fixture() -> Fixture {
         let parent = tempfile::tempdir().unwrap();
         let folder = StoreFolder::lock(&parent.path().join("cases"), 2, "ab").unwrap();
-        let engine = Engine::create(&folder.shard(), 2).unwrap();
+        let shape = Shape { dimension: 2, index_from_kb: 10_000 };
+        let engine = Engine::create(&folder.shard(), shape).unwrap();
         let journal = Journal::create(&folder.journal()).unwrap();
         let (commands, receiver) = sync_channel(100);
         let shared = Arc::new(Shared::new(engine));
-        let never = (Duration::from_secs(3_600), usize::MAX);
-        let owner = Owner::new(shared, receiver, journal, folder, 2, never);
+        let hour = Duration::from_secs(3_600);
+        let never = Rhythm { flush_every: hour, flush_after_ops: usize::MAX, index_after_ops: usize::MAX };
+        let owner = Owner::new(shared, receiver, journal, folder, shape, never);
         Fixture { _parent: parent, commands, owner }
     }
 

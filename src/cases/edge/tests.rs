@@ -428,7 +428,7 @@ async fn what_was_acknowledged_and_not_flushed_is_replayed() {
 
     // The engine alone has lost it: without the journal, this store would be empty.
     let image = fixture.crash_image();
-    let engine = Engine::load(&image.join("shard"), DIMENSION).unwrap();
+    let engine = Engine::load(&image.join("shard"), options().shape()).unwrap();
     assert_eq!(engine.count(engine_filter(&tenant(), &CaseFilter::default())).unwrap(), 0);
     drop(engine);
 
@@ -449,7 +449,7 @@ async fn flushes_come_after_a_time_and_after_a_number_of_cases() {
     for options in [EdgeOptions { flush_every: often, ..options() }, EdgeOptions { flush_after_ops: 2, ..options() }] {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("cases");
-        let store = EdgeStore::open(&folder, options).unwrap();
+        let store = EdgeStore::open(&folder, options.clone()).unwrap();
         store.upsert(&tenant(), vec![new("1", 0.0), new("2", 0.0)]).await.unwrap();
         let mut flushed = false;
         for attempt in 0..200 {
@@ -461,7 +461,7 @@ async fn flushes_come_after_a_time_and_after_a_number_of_cases() {
             }
             flushed = Journal::open(&image.join("journal.redb")).is_ok_and(|journal| journal.is_empty());
             if flushed {
-                let engine = Engine::load(&image.join("shard"), DIMENSION).unwrap();
+                let engine = Engine::load(&image.join("shard"), options.shape()).unwrap();
                 assert_eq!(engine.count(engine_filter(&tenant(), &CaseFilter::default())).unwrap(), 2);
                 break;
             }
