@@ -79,7 +79,7 @@ pub enum AssemblyError {
     #[error(transparent)]
     Cases(#[from] CaseStoreError),
     /// Originals are to be kept, and there is no key to seal them with.
-    #[error("cases.texts is \"original\": {0}")]
+    #[error("cases.texts is \"original\"")]
     Key(#[from] SealError),
     /// Corrections can't be learnt.
     #[error("corrections can't be recalled: {0}")]
