@@ -43,6 +43,10 @@ pub struct TuningArgs {
     /// it takes twice as long
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     adversary: f64,
+    /// Pass each text through twice, with different states dropped, and draw together what the two passes say, with this weight
+    /// beside the labels; 0 is not at all, a step with it takes twice as long
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0.0)]
+    consistency: f64,
     /// Keep the mean of the weights over so many passes, exponentially, in place of those of the last step; 0 is the last step
     #[arg(long, value_name = "PASSES", default_value_t = 0.0)]
     average: f64,
@@ -149,6 +153,7 @@ impl TuningArgs {
             selection: if balanced { Selection::MacroF1 } else { Selection::Accuracy },
             contrast: default.contrast.filter(|_| kind == LabelKind::Single),
             adversary: self.adversary,
+            consistency: self.consistency,
             average_epochs: self.average,
             storage: self.storage.into(),
             seed: args.head.seed,

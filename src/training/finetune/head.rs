@@ -60,7 +60,8 @@ impl Head {
         Ok(logits)
     }
 
-    /// Classification loss of some rows of a batch whose weights add up to `total`; adds up the head's gradients.
+    /// Classification loss of some rows of a batch whose weights add up to `total`; adds up the head's gradients. With
+    /// [`FineTuneOptions::consistency`], every two rows are twins.
     pub fn classify(
         &mut self,
         vectors: &Matrix,
@@ -70,6 +71,10 @@ impl Head {
     ) -> candle_core::Result<Loss> {
         let mut logits = self.logits(vectors)?;
         let mut value = 0.0;
+        let mut drawn = Matrix::zeros(0, options.classes);
+        if options.consistency > 0.0 {
+            (value, drawn) = agree(&logits, targets, total, options);
+        }
         for (row, target) in logits.values_mut().chunks_exact_mut(options.classes).zip(targets) {
             let share = target.weight / total;
             value += f64::from(share)
@@ -79,6 +84,7 @@ impl Head {
                 };
             row.iter_mut().for_each(|slope| *slope *= share);
         }
+        logits.values_mut().iter_mut().zip(drawn.values()).for_each(|(slope, drawn)| *slope += drawn);
         self.bias.add_gradient_row(column_sums(&logits));
         logits.values_mut().iter_mut().for_each(|slope| *slope *= SCALE);
         self.weight.add_gradient(logits.transposed_times(vectors, Products::Exact)?);
@@ -93,6 +99,47 @@ fn softmax(row: &mut [f32]) -> f64 {
     let sum: f32 = row.iter().sum();
     row.iter_mut().for_each(|value| *value /= sum);
     f64::from(top) + f64::from(sum).ln()
+}
+
+/// What twins say differently: half the sum of the divergences of each from the other, times its weight, and the gradient by logits.
+fn agree(logits: &Matrix, targets: &[Target<'_>], total: f32, options: &FineTuneOptions) -> (f64, Matrix) {
+    let classes = options.classes;
+    let mut slopes = Matrix::zeros(logits.rows(), classes);
+    let mut value = 0.0;
+    let pairs = logits.values().chunks_exact(2 * classes).zip(slopes.values_mut().chunks_exact_mut(2 * classes));
+    for ((logits, slopes), twins) in pairs.zip(targets.chunks_exact(2)) {
+        let (one, other) = logits.split_at(classes);
+        let (slopes_of_one, slopes_of_other) = slopes.split_at_mut(classes);
+        let (p, q) = (shares(one, options.objective), shares(other, options.objective));
+        let weight = twins.iter().map(|twin| twin.weight).sum::<f32>() / total * options.consistency as f32 / 2.0;
+        // The divergences add up to the sum of (p - q) times the difference of the logits.
+        let apart: Vec<f32> = one.iter().zip(other).map(|(one, other)| one - other).collect();
+        let sum: f32 = p.iter().zip(&q).zip(&apart).map(|((p, q), apart)| (p - q) * apart).sum();
+        value += f64::from(weight * sum);
+        for (slopes, own, of_twin, sign) in [(slopes_of_one, &p, &q, 1.0), (slopes_of_other, &q, &p, -1.0)] {
+            let mean: f32 = own.iter().zip(&apart).map(|(share, apart)| share * apart).sum();
+            for (((slope, own), of_twin), apart) in slopes.iter_mut().zip(own).zip(of_twin).zip(&apart) {
+                let moved = match options.objective {
+                    Objective::SingleLabel => own * (apart - mean),
+                    Objective::MultiLabel => own * (1.0 - own) * apart,
+                };
+                *slope = weight * (own - of_twin + sign * moved);
+            }
+        }
+    }
+    (value, slopes)
+}
+
+/// Probabilities of a row.
+fn shares(logits: &[f32], objective: Objective) -> Vec<f32> {
+    let mut shares = logits.to_vec();
+    match objective {
+        Objective::SingleLabel => {
+            softmax(&mut shares);
+        }
+        Objective::MultiLabel => shares.iter_mut().for_each(|logit| *logit = 1.0 / (1.0 + (-*logit).exp())),
+    }
+    shares
 }
 
 /// Loss of a row; its logits become their gradient.
@@ -175,12 +222,14 @@ mod tests {
         let (rows, hidden, classes) = (6, 8, 5);
         let single: Vec<Vec<u32>> = [0, 1, 4, 4, 2, 1].into_iter().map(|label| vec![label]).collect();
         let many = vec![vec![], vec![0, 3], vec![1], vec![0, 1, 2, 3, 4], vec![2], vec![4, 1]];
-        for (objective, labels, label_smoothing) in [
-            (Objective::SingleLabel, &single, 0.0),
-            (Objective::SingleLabel, &single, 0.2),
-            (Objective::MultiLabel, &many, 0.0),
+        for (objective, labels, label_smoothing, consistency) in [
+            (Objective::SingleLabel, &single, 0.0, 0.0),
+            (Objective::SingleLabel, &single, 0.2, 0.0),
+            (Objective::MultiLabel, &many, 0.0, 0.0),
+            (Objective::SingleLabel, &single, 0.2, 0.7),
+            (Objective::MultiLabel, &many, 0.0, 0.7),
         ] {
-            let options = FineTuneOptions { objective, label_smoothing, ..FineTuneOptions::full(classes) };
+            let options = FineTuneOptions { objective, label_smoothing, consistency, ..FineTuneOptions::full(classes) };
             let run = |inputs: &[Vec<f32>]| {
                 let mut head = Head::new(classes, hidden, 1);
                 let vectors = Matrix::new(hidden, inputs[0].clone());

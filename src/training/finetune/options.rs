@@ -121,6 +121,10 @@ pub struct FineTuneOptions {
     /// gradients count as much as those of the first (Miyato et al., "Adversarial Training Methods for Semi-Supervised Text
     /// Classification", 2017); 0 leaves it out. A step takes twice as long. Takes the tables to be learned.
     pub adversary: f64,
+    /// Weight of what two passes of each row, with different states dropped, say differently: half their symmetric divergence, beside
+    /// the mean of their losses (Liang et al., "R-Drop: Regularized Dropout for Neural Networks", 2021, whose factor is twice this
+    /// weight); 0 leaves it out. A step takes twice as long.
+    pub consistency: f64,
     /// Passes over which the weights are averaged, exponentially: the mean is what is measured, kept and stored (Polyak and Juditsky,
     /// "Acceleration of Stochastic Approximation by Averaging", 1992). 0 keeps the weights of the last step. 0 to 1,000.
     pub average_epochs: f64,
@@ -180,6 +184,7 @@ impl FineTuneOptions {
             label_smoothing: 0.1,
             class_balance: 0.0,
             adversary: 0.0,
+            consistency: 0.0,
             average_epochs: 0.0,
             contrast: None,
             train_embeddings: true,
@@ -214,6 +219,7 @@ impl FineTuneOptions {
             ("dropout", self.dropout, 0.0, 0.9),
             ("label_smoothing", self.label_smoothing, 0.0, 0.9),
             ("class_balance", self.class_balance, 0.0, 1.0),
+            ("consistency", self.consistency, 0.0, 100.0),
             ("average_epochs", self.average_epochs, 0.0, 1000.0),
             ("adversary", self.adversary, 0.0, if self.train_embeddings { 100.0 } else { 0.0 }),
         ];

@@ -469,6 +469,28 @@ fn an_untrained_pass_gives_the_vectors_of_the_encoder() {
 }
 
 #[test]
+fn twins_that_agree_cost_nothing_and_those_that_do_not_do() {
+    let folder = encoder_folder();
+    let rows = rows(7, 3);
+    let batch: Vec<usize> = (0..7).collect();
+    let trainer = |consistency, dropout, memory_tokens| {
+        let options = FineTuneOptions { consistency, dropout, memory_tokens, ..options() };
+        Trainer::new(network(folder.path(), Pooling::Mean), options, &rows)
+    };
+    let loss = |consistency, dropout, memory_tokens| {
+        trainer(consistency, dropout, memory_tokens).gradients(&rows, &batch, 5).unwrap()
+    };
+    let alone = loss(0.0, 0.0, 4096);
+    let agreeing = loss(1.0, 0.0, 4096);
+    assert!((agreeing - alone).abs() < 1e-5, "without dropout twins are alike: {agreeing} and {alone}");
+    let (weakly, strongly) = (loss(1e-6, 0.3, 4096), loss(100.0, 0.3, 4096));
+    assert!(strongly > weakly + 1e-4, "with dropout they are not: {strongly} and {weakly}");
+    // Twins are of one part, however small the parts are.
+    let in_parts = loss(1.0, 0.0, 16);
+    assert!((in_parts - alone).abs() < 1e-5, "{in_parts} and {alone}");
+}
+
+#[test]
 fn a_pass_against_moved_tokens_has_a_larger_loss_and_leaves_the_table_as_it_was() {
     let folder = encoder_folder();
     let rows = rows(7, 3);

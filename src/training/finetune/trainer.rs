@@ -76,12 +76,16 @@ impl Trainer {
 
     /// Adds up the gradients of a batch; gives its loss.
     pub fn gradients(&mut self, rows: &[Example], batch: &[usize], step: u64) -> candle_core::Result<f64> {
-        let parts = order::parts(batch, rows, self.options.memory_tokens);
+        // Twins stand side by side, each with states of its own dropped.
+        let twins = if self.options.consistency > 0.0 { 2 } else { 1 };
+        let parts = order::parts(batch, rows, self.options.memory_tokens / twins);
+        let sizes: Vec<usize> = parts.iter().map(|part| part.len() * twins).collect();
         let dropout = Dropout::new(self.options.dropout, self.options.seed, step);
-        let examples: Vec<&Example> = batch.iter().filter_map(|index| rows.get(*index)).collect();
+        let examples: Vec<&Example> =
+            batch.iter().filter_map(|index| rows.get(*index)).flat_map(|row| std::iter::repeat_n(row, twins)).collect();
         let targets: Vec<Target<'_>> = examples.iter().map(|row| self.target(row)).collect();
         let total: f32 = targets.iter().map(|target| target.weight).sum();
-        let spans: Vec<Span<'_>> = spans(&parts, &examples, &targets, dropout);
+        let spans: Vec<Span<'_>> = spans(&sizes, &examples, &targets, dropout);
         let loss = Self::pass(&mut self.network, &mut self.head, &self.options, &spans, &targets, total)?;
         if self.options.adversary > 0.0
             && let Some(before) = self.network.tokens_mut().disturb(self.options.adversary)
@@ -193,16 +197,11 @@ struct Span<'a> {
     dropout: Dropout,
 }
 
-fn spans<'a>(
-    parts: &[&[usize]],
-    examples: &[&'a Example],
-    targets: &'a [Target<'a>],
-    dropout: Dropout,
-) -> Vec<Span<'a>> {
+fn spans<'a>(sizes: &[usize], examples: &[&'a Example], targets: &'a [Target<'a>], dropout: Dropout) -> Vec<Span<'a>> {
     let mut start = 0;
-    let mut spans = Vec::with_capacity(parts.len());
-    for (place, part) in (0u32..).zip(parts) {
-        let range = start..start + part.len();
+    let mut spans = Vec::with_capacity(sizes.len());
+    for (place, size) in (0u32..).zip(sizes) {
+        let range = start..start + size;
         start = range.end;
         spans.push(Span {
             texts: examples.get(range.clone()).unwrap_or_default().iter().map(|row| row.tokens.as_slice()).collect(),
