@@ -188,23 +188,23 @@ impl Bert {
         self.layers.len()
     }
 
-    /// States of the last layer for sequences laid end to end: `[sum of lengths, hidden]`, row-major. `below` adds the states
-    /// after so many layers, rising, in front of them: `[sum of lengths, (below + 1) * hidden]`.
-    /// `between` is called before each layer: a place for others to go between. All members of a team do the same.
+    /// States after so many layers as `below` says, rising, and after the last one, for sequences laid end to end: of each
+    /// `[sum of lengths, hidden]`, row-major. `between` is called before each layer: a place for others to go between. All members
+    /// of a team do the same.
     pub fn forward(
         &self,
         sequences: &[&[u32]],
         below: &[usize],
         member: &Member<'_>,
         between: &dyn Fn(),
-    ) -> candle_core::Result<Vec<f32>> {
+    ) -> candle_core::Result<Vec<Vec<f32>>> {
         let ids: Vec<u32> = sequences.iter().flat_map(|sequence| sequence.iter().copied()).collect();
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
         let mut states = self.embed(&ids, &lengths)?.to_device(&self.device)?;
         let mut kept = Vec::with_capacity(below.len() + 1);
         for (done, layer) in self.layers.iter().enumerate() {
             if below.contains(&done) {
-                kept.push(states.clone());
+                kept.push(states.flatten_all()?.to_vec1()?);
             }
             between();
             states = match layer {
@@ -212,11 +212,8 @@ impl Bert {
                 Layer::Quantised(layer) => layer.forward(&states, &lengths, member)?,
             };
         }
-        if kept.is_empty() {
-            return states.flatten_all()?.to_vec1();
-        }
-        kept.push(states);
-        Tensor::cat(&kept, 1)?.flatten_all()?.to_vec1()
+        kept.push(states.flatten_all()?.to_vec1()?);
+        Ok(kept)
     }
 
     /// States before the first layer.

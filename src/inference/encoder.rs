@@ -248,20 +248,21 @@ impl Encoder {
             .map(|(_, window)| window.ids.as_slice())
             .collect();
         let below = self.layers_below(depth);
-        let states = self.bert.forward(&sequences, &below, member, between)?;
-        let (hidden, width) = (self.dimension(), self.dimension() * (below.len() + 1));
-        let mut rows = states.chunks_exact(width);
+        let layers = self.bert.forward(&sequences, &below, member, between)?;
+        let hidden = self.dimension();
+        let mut start = 0;
         let outputs = passes.iter().map(|(plan, pass)| {
             // A plan without the layers below takes the last one's states.
-            let skipped = if plan.depth == depth { 0 } else { width - hidden };
+            let skipped = if plan.depth == depth { 0 } else { below.len() };
+            let layers = layers.get(skipped..).unwrap_or_default();
             let read = plan.of_pass(*pass).iter().map(|(index, window)| {
-                let rows: Vec<&[f32]> =
-                    rows.by_ref().take(window.ids.len()).map(|row| row.get(skipped..).unwrap_or_default()).collect();
+                let states = TokenStates { layers, hidden, start };
+                start += window.ids.len();
                 let spans = plan.texts.get(*index).map(|text| text.spans.as_slice()).unwrap_or_default();
                 WindowPools {
                     text: *index,
                     start: window.spans.iter().flatten().next().map_or(0, |span| span.start),
-                    pools: Pools::of(window, &rows, spans, hidden, plan.depth),
+                    pools: Pools::of(window, states, spans, plan.depth),
                 }
             });
             PassOutput(read.collect())
@@ -375,30 +376,48 @@ fn passes(windows: &[(usize, Window)]) -> Vec<Range<usize>> {
     passes
 }
 
+/// States of a window's tokens.
+#[derive(Clone, Copy)]
+struct TokenStates<'a> {
+    /// After each layer kept, the last one's behind the others: `[tokens, hidden]`.
+    layers: &'a [Vec<f32>],
+    hidden: usize,
+    /// Number of the window's first token.
+    start: usize,
+}
+
+impl<'a> TokenStates<'a> {
+    /// States of one of the window's tokens, a layer after the other.
+    fn of_token(self, token: usize) -> impl DoubleEndedIterator<Item = &'a [f32]> {
+        let first = (self.start + token) * self.hidden;
+        self.layers.iter().map(move |layer| layer.get(first..first + self.hidden).unwrap_or_default())
+    }
+}
+
 /// Sums of token states on their way to vectors.
 struct Pools {
     whole: Pool,
-    /// States of the first token: of all layers kept.
+    /// States of the first token after the last layer.
     first: Vec<f32>,
     spans: Vec<Pool>,
     tokens: usize,
 }
 
 impl Pools {
-    fn of(window: &Window, rows: &[&[f32]], spans: &[CharSpan], hidden: usize, depth: Depth) -> Self {
-        let width = rows.first().map_or(hidden, |row| row.len());
+    fn of(window: &Window, states: TokenStates<'_>, spans: &[CharSpan], depth: Depth) -> Self {
+        let new = || Pool::new(states.layers.len() * states.hidden, states.hidden, depth);
         let mut pools = Self {
-            whole: Pool::new(width, hidden, depth),
-            first: rows.first().map(|row| row.to_vec()).unwrap_or_default(),
-            spans: spans.iter().map(|_| Pool::new(width, hidden, depth)).collect(),
-            tokens: rows.len(),
+            whole: new(),
+            first: states.of_token(0).next_back().unwrap_or_default().to_vec(),
+            spans: spans.iter().map(|_| new()).collect(),
+            tokens: window.ids.len(),
         };
-        rows.iter().for_each(|row| pools.whole.add(row));
-        for (row, place) in rows.iter().zip(&window.spans) {
+        for (token, place) in window.spans.iter().enumerate() {
+            pools.whole.add(states, token);
             let Some(place) = place else { continue };
             for (span, pool) in spans.iter().zip(&mut pools.spans) {
                 if span.overlaps(*place) {
-                    pool.add(row);
+                    pool.add(states, token);
                 }
             }
         }
@@ -413,7 +432,7 @@ impl Pools {
     }
 
     fn finish(self, truncated: bool, pooling: Pooling, hidden: usize, depth: Depth) -> Encoding {
-        let first = self.first.get(self.first.len().saturating_sub(hidden)..).unwrap_or_default();
+        let first = self.first.as_slice();
         let whole = match (pooling, depth) {
             (Pooling::Mean, Depth::Top) => unit(self.whole.top(hidden)),
             (Pooling::Cls, Depth::Top) => unit(first),
@@ -453,9 +472,11 @@ impl Pool {
         Self { sum: vec![0.0; width], largest, count: 0 }
     }
 
-    fn add(&mut self, row: &[f32]) {
-        self.sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-        let top = row.get(row.len().saturating_sub(self.largest.len())..).unwrap_or_default();
+    fn add(&mut self, states: TokenStates<'_>, token: usize) {
+        for (sums, row) in self.sum.chunks_exact_mut(states.hidden.max(1)).zip(states.of_token(token)) {
+            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        }
+        let top = states.of_token(token).next_back().unwrap_or_default();
         self.largest.iter_mut().zip(top).for_each(|(largest, value)| *largest = largest.max(*value));
         self.count += 1;
     }
