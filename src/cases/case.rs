@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::feedback::{FeedbackKind, Score, named_enum};
+use crate::feedback::{Feedback, FeedbackKind, Score, named_enum};
 use crate::tags::{SentimentLabel, Tags, TeamId, TopicId};
 
 /// Whose cases these are. A tenant never sees another's.
@@ -90,6 +90,30 @@ pub struct Case {
 }
 
 impl Case {
+    /// Tagged feedback as it is kept: of its words those that were masked, and nothing said of it yet.
+    pub fn new(feedback: Feedback, tags: Tags, stored_at: Timestamp) -> Self {
+        Self {
+            id: feedback.id,
+            kind: feedback.kind,
+            masked_text: tags.masked_text.clone(),
+            channel: feedback.channel,
+            touchpoint: feedback.touchpoint,
+            product: feedback.product,
+            partner: feedback.partner,
+            customer_id: feedback.customer_id,
+            score: feedback.score,
+            occurred_at: feedback.occurred_at,
+            stored_at,
+            tags,
+            correction: None,
+            outcome: None,
+            links: Vec::new(),
+            sealed_text: None,
+            requests: Vec::new(),
+            attributes: feedback.attributes,
+        }
+    }
+
     /// Where it stands: open until somebody says otherwise.
     pub fn status(&self) -> OutcomeStatus {
         self.outcome.as_ref().map_or(OutcomeStatus::Open, |outcome| outcome.status)

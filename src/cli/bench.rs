@@ -2,6 +2,7 @@
 
 mod cases;
 mod encoder;
+mod search;
 mod server;
 
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ pub enum BenchCommand {
     Server(server::ServerArgs),
     /// Measure the embedded case store: storing, searching, opening again, and how many of the truly nearest are found
     Cases(cases::CasesArgs),
+    /// Measure whether the cases that a search finds belong with what was looked for, by labels of your own
+    Search(search::SearchArgs),
 }
 
 /// Measures.
@@ -30,6 +33,7 @@ pub fn run(command: BenchCommand, config: Config) -> anyhow::Result<ExitCode> {
         BenchCommand::Encoder(args) => encoder::run(&args, config),
         BenchCommand::Server(args) => server::run(&args, config),
         BenchCommand::Cases(args) => cases::run(&args),
+        BenchCommand::Search(args) => search::run(&args, config),
     }
 }
 

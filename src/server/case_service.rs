@@ -242,7 +242,8 @@ impl CaseService {
             }
             None => None,
         };
-        let NewCase { case, vector, .. } = new_case(feedback, tagged);
+        let Tagged { tags, vector } = tagged;
+        let case = Case::new(feedback, tags, Timestamp::now());
         let request_id = (!request_id.is_empty()).then(|| request_id.to_owned());
         Ok(NewCase { case: Case { outcome, links, sealed_text, ..case }, vector, request_id })
     }
@@ -313,29 +314,4 @@ impl CaseService {
         }
         Ok(response)
     }
-}
-
-/// The case to keep: everything but the text, of which only the masked one stays.
-fn new_case(feedback: Feedback, tagged: Tagged) -> NewCase {
-    let case = Case {
-        id: feedback.id,
-        kind: feedback.kind,
-        masked_text: tagged.tags.masked_text.clone(),
-        channel: feedback.channel,
-        touchpoint: feedback.touchpoint,
-        product: feedback.product,
-        partner: feedback.partner,
-        customer_id: feedback.customer_id,
-        score: feedback.score,
-        occurred_at: feedback.occurred_at,
-        stored_at: Timestamp::now(),
-        tags: tagged.tags,
-        correction: None,
-        outcome: None,
-        links: Vec::new(),
-        sealed_text: None,
-        requests: Vec::new(),
-        attributes: feedback.attributes,
-    };
-    NewCase { case, vector: tagged.vector, request_id: None }
 }

@@ -12,6 +12,7 @@ use otklik::cases::edge::{EdgeOptions, EdgeStore};
 use otklik::cases::{
     Case, CaseFilter, CaseStore, NewCase, Outcome, OutcomeStatus, SearchMode, SimilarQuery, SimilarTo, TenantId,
 };
+use otklik::feedback::Feedback;
 use otklik::tags::{Confidence, Language, Provenance, Review, Tags, TaxonomyVersion, TeamId, TeamTag};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -262,7 +263,7 @@ fn new_case(id: usize, made: &Made) -> NewCase {
         turns: vec![],
         sentiment_trend: None,
         review: Review::default(),
-        masked_text: String::new(),
+        masked_text: made.text.clone(),
         tokens: 20,
         provenance,
     };
@@ -275,25 +276,8 @@ fn new_case(id: usize, made: &Made) -> NewCase {
         decided_at: None,
         decided_by: None,
     });
-    let case = Case {
-        id: id.to_string(),
-        kind: None,
-        masked_text: made.text.clone(),
-        channel: Some(made.channel.to_owned()),
-        touchpoint: None,
-        product: None,
-        partner: None,
-        customer_id: None,
-        score: None,
-        occurred_at: None,
-        stored_at: Timestamp::now(),
-        tags,
-        correction: None,
-        outcome,
-        links: vec![],
-        sealed_text: None,
-        requests: vec![],
-        attributes: Default::default(),
-    };
+    let feedback =
+        Feedback { channel: Some(made.channel.to_owned()), ..Feedback::from_text(id.to_string(), made.text.clone()) };
+    let case = Case { outcome, ..Case::new(feedback, tags, Timestamp::now()) };
     NewCase { case, vector: made.vector.clone(), request_id: None }
 }
