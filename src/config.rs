@@ -20,7 +20,7 @@ use crate::inference::Kernel;
 pub use sources::{ConfigError, Origin, Problem};
 use sources::{Given, Source};
 pub use value::Allowed;
-use value::Allowed::{Address, Integer, Name, Number, OneOf, OptionalPath, OptionalUrl};
+use value::Allowed::{Address, Integer, Name, Number, OneOf, OptionalAddress, OptionalPath, OptionalUrl};
 use value::Value;
 
 named_enum! {
@@ -164,6 +164,8 @@ settings! {
     server: ServerConfig {
         /// Address and port that the service listens on.
         listen: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051), Address;
+        /// Address and port where operators are answered over HTTP: /livez, /readyz and /metrics for Prometheus; not set, nobody is.
+        admin_listen: Option<SocketAddr> = None, OptionalAddress;
         /// Longest message read from a caller, in bytes, after decompression.
         max_message_bytes: usize = 16 * 1024 * 1024, Integer(1_024, 256 * 1024 * 1024);
         /// Calls in work at once; a stream counts as one. More are refused at once with RESOURCE_EXHAUSTED.

@@ -15,5 +15,6 @@ pub mod tables;
 pub mod tagging;
 pub mod tags;
 pub mod taxonomy;
+pub mod telemetry;
 pub mod text;
 pub mod training;

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use otklik::assembly;
 use otklik::cases::{CaseStore, CaseStoreError, TenantId};
 use otklik::config::Config;
-use otklik::inference::CacheCounts;
-use otklik::server::{self, Served};
-use otklik::tagging::{Tagger, TaggingEngine};
+use otklik::server::{self, Listeners, Served};
+use otklik::tagging::{Tagger, TaggerCounts, TaggingEngine};
+use tokio::net::TcpListener;
 
 use super::StartProgress;
 
@@ -25,21 +25,30 @@ pub struct ServeArgs {
     /// Address and port to listen on: short for --set server.listen=ADDRESS
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Address and port that answers /livez, /readyz and /metrics over HTTP: short for --set server.admin_listen=ADDRESS
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<SocketAddr>,
 }
 
 /// The address can't be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("server.listen: can't listen on {address}: {problem}{}", self.hint())]
+#[error("{key}: can't listen on {address}: {problem}{}", self.hint())]
 pub struct ListenError {
+    key: &'static str,
     address: SocketAddr,
     problem: std::io::Error,
 }
 
 impl ListenError {
-    fn hint(&self) -> &'static str {
+    async fn or_listener(key: &'static str, address: SocketAddr) -> Result<TcpListener, Self> {
+        TcpListener::bind(address).await.map_err(|problem| Self { key, address, problem })
+    }
+
+    fn hint(&self) -> String {
+        let flag = self.key.trim_start_matches("server.").replace('_', "-");
         match self.problem.kind() {
-            std::io::ErrorKind::AddrInUse => "; another program has it, choose another with --listen",
-            _ => "",
+            std::io::ErrorKind::AddrInUse => format!("; another program has it, choose another with --{flag}"),
+            _ => String::new(),
         }
     }
 }
@@ -48,6 +57,9 @@ impl ListenError {
 pub fn run(args: ServeArgs, mut config: Config) -> anyhow::Result<ExitCode> {
     if let Some(address) = args.listen {
         config.server.listen = address;
+    }
+    if args.admin_listen.is_some() {
+        config.server.admin_listen = args.admin_listen;
     }
     server::log_panics_without_message();
     runtime(&config)?.block_on(serve(config))
@@ -66,22 +78,30 @@ pub fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let address = config.server.listen;
     // The port first: a service that can't be reached need not load a model.
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(|problem| ListenError { address, problem })?;
-    let address = listener.local_addr().context("the listening socket has no address")?;
+    let calls = ListenError::or_listener("server.listen", address).await?;
+    let address = calls.local_addr().context("the listening socket has no address")?;
+    let admin = match config.server.admin_listen {
+        Some(address) => Some(ListenError::or_listener("server.admin_listen", address).await?),
+        None => None,
+    };
     let sealer = assembly::sealer(&config)?.map(Arc::new);
     let (engine, store) = open(config.clone()).await?;
     assembly::recall_corrections(&config, &*engine, &*store).await?;
     announce(address);
+    if let Some(admin) = &admin {
+        let address = admin.local_addr().context("the admin socket has no address")?;
+        tracing::info!(%address, "answering /livez, /readyz and /metrics");
+    }
     let cases = store;
     let parts = Served { tagger: engine.clone(), cases: Arc::clone(&cases), sealer };
     let expiry = keep_expiring(&config, Arc::clone(&cases), engine.clone());
-    let served = server::serve(&config, parts, listener, server::shutdown_signal()).await;
+    let served = server::serve(&config, parts, Listeners { calls, admin }, server::shutdown_signal()).await;
     expiry.abort();
     let closed = close(cases, &config).await;
     served.context("the service ended")?;
     closed.context("the case store was not closed in order")?;
-    let CacheCounts { hits, misses } = engine.cache_counts();
-    tracing::info!(cache_hits = hits, cache_misses = misses, "stopped");
+    let TaggerCounts { cache_hits, cache_misses, .. } = engine.counts();
+    tracing::info!(cache_hits, cache_misses, "stopped");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -18,6 +18,8 @@ pub enum Allowed {
     OneOf(&'static [&'static str]),
     /// An IP address and a port.
     Address,
+    /// An IP address and a port, or empty for "not set".
+    OptionalAddress,
     /// A path.
     Path,
     /// A path, or empty for "not set".
@@ -46,6 +48,9 @@ impl fmt::Display for Allowed {
             Allowed::Number(min, max) => write!(f, "a number from {min} to {max}"),
             Allowed::OneOf(words) => write!(f, "one of: {}", words.join(", ")),
             Allowed::Address => f.write_str("an IP address and a port, as in 127.0.0.1:50051"),
+            Allowed::OptionalAddress => {
+                f.write_str("an IP address and a port, as in 127.0.0.1:9464, or empty for not set")
+            }
             Allowed::Path => f.write_str("a path"),
             Allowed::OptionalPath => f.write_str("a path, or empty for not set"),
             Allowed::OptionalUrl => f.write_str("http:// or https:// with a host and a port, or empty for not set"),
@@ -101,6 +106,16 @@ impl Value for SocketAddr {
 
     fn write(&self) -> String {
         self.to_string()
+    }
+}
+
+impl Value for Option<SocketAddr> {
+    fn read(text: &str, _: &Allowed) -> Option<Self> {
+        if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+    }
+
+    fn write(&self) -> String {
+        self.map(|address| address.to_string()).unwrap_or_default()
     }
 }
 

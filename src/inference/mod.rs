@@ -23,7 +23,7 @@ pub use cache::{CacheCounts, EncodingCache};
 pub use encoder::{Depth, EncodeInput, EncodePlan, Encoder, EncoderSpec, Encoding, PassOutput, Role};
 pub use kernel::{Kernel, KernelMissing};
 pub(crate) use kernels::{HalfProducts, Operand, Room, vectorise};
-pub use scheduler::{Begun, ComputePool, Lane, PoolError, PoolOptions};
+pub use scheduler::{Begun, ComputePool, Lane, PoolCounts, PoolError, PoolOptions};
 pub(crate) use weights::{BertShape, Weights};
 
 use std::path::PathBuf;

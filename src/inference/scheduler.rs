@@ -11,7 +11,7 @@ mod offer;
 mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -92,8 +92,15 @@ pub enum Begun<T> {
 struct Waiting {
     plan: Arc<EncodePlan>,
     pass: usize,
-    finish: Box<dyn FnOnce(Result<PassOutput, InferenceError>) + Send>,
+    finish: Finish,
 }
+
+/// Makes the answer of what the pass gave.
+type Finish = Box<dyn FnOnce(Result<PassOutput, InferenceError>) -> Delivery + Send>;
+
+/// Hands an answer to its caller. Those of a batch go out together: whoever waits for them wakes up once, not once a text, and
+/// answers on one connection leave in one write.
+type Delivery = Box<dyn FnOnce() + Send>;
 
 /// What a job does.
 enum Work {
@@ -115,7 +122,20 @@ struct Shared {
     queue: Mutex<Queue>,
     ready: Condvar,
     tokens: Arc<AtomicUsize>,
+    batches: AtomicU64,
+    batch_tokens: AtomicU64,
     options: PoolOptions,
+}
+
+/// What a [`ComputePool`] did since it started, and has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolCounts {
+    /// Tokens waiting or being computed.
+    pub queued_tokens: usize,
+    /// Batches that went through an encoder.
+    pub batches: u64,
+    /// Tokens of those.
+    pub batch_tokens: u64,
 }
 
 struct Queue {
@@ -199,6 +219,8 @@ impl ComputePool {
             }),
             ready: Condvar::new(),
             tokens: Arc::default(),
+            batches: AtomicU64::new(0),
+            batch_tokens: AtomicU64::new(0),
             options: PoolOptions { threads, ..options },
         });
         let mut pool = Self { shared, threads: Vec::with_capacity(threads), whole: OnceLock::new() };
@@ -218,6 +240,15 @@ impl ComputePool {
     /// Tokens waiting or being computed.
     pub fn queued_tokens(&self) -> usize {
         self.shared.tokens.load(Ordering::Acquire)
+    }
+
+    /// What was done, and waits.
+    pub fn counts(&self) -> PoolCounts {
+        PoolCounts {
+            queued_tokens: self.queued_tokens(),
+            batches: self.shared.batches.load(Ordering::Relaxed),
+            batch_tokens: self.shared.batch_tokens.load(Ordering::Relaxed),
+        }
     }
 
     /// Runs `work`, which costs about `tokens` tokens, on the pool. An empty queue takes work of any size.
@@ -263,9 +294,9 @@ impl ComputePool {
             let reply = reply.if_wanted(deadline)?;
             match guarded(begin) {
                 Ok(Begun::Encode { plan, pass, finish }) => {
-                    let finish = move |output| {
+                    let finish = move |output| -> Delivery {
                         let answer = guarded(|| finish(output));
-                        reply.send(answer);
+                        Box::new(move || reply.send(answer))
                     };
                     Some(Waiting { plan, pass, finish: Box::new(finish) })
                 }
@@ -448,6 +479,8 @@ impl Shared {
         let passes: Vec<(&EncodePlan, usize)> = waiting.iter().map(|waiting| (&*waiting.plan, waiting.pass)).collect();
         let tokens: usize = waiting.iter().map(|waiting| waiting.plan.tokens(waiting.pass)).sum();
         tracing::trace!(texts = passes.len(), tokens, ?lane, shared = offer.is_some(), "batch");
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.batch_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
         let give_way = || {
             if lane == Lane::Bulk {
                 self.serve_interactive();
@@ -471,16 +504,16 @@ impl Shared {
         };
         match outputs {
             Ok(Ok(outputs)) => {
-                for (waiting, output) in waiting.into_iter().zip(outputs) {
-                    (waiting.finish)(Ok(output));
-                }
+                let finished = waiting.into_iter().zip(outputs).map(|(waiting, output)| (waiting.finish)(Ok(output)));
+                let deliveries: Vec<Delivery> = finished.collect();
+                deliveries.into_iter().for_each(|deliver| deliver());
             }
             // One text must not take others down: each goes alone, and fails alone.
             _ => {
                 tracing::warn!(texts = waiting.len(), "a batch failed; its texts go one by one");
                 for Waiting { plan, pass, finish } in waiting {
                     let alone = guarded(|| encoder.run(&plan, pass));
-                    finish(alone.unwrap_or_else(|_| Err(InferenceError::Panicked)));
+                    finish(alone.unwrap_or_else(|_| Err(InferenceError::Panicked)))();
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! call runs under its deadline and behind a panic guard. The permit is held until the last byte of the response. Calls of the
 //! standard services (health, reflection) are not counted and not refused: a prober must get its answer under load.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,8 +23,9 @@ use tracing::{Instrument, Span};
 use super::body::GuardedBody;
 use super::deadline::Deadlines;
 use super::drain::Drain;
-use super::status;
+use super::{status, wire};
 use crate::config::ServerConfig;
+use crate::telemetry::Metrics;
 
 /// Paths of our own services begin with this.
 const OWN_SERVICES: &str = "/otklik.";
@@ -34,12 +36,16 @@ pub(super) struct GuardLayer {
     config: Arc<ServerConfig>,
     admission: Arc<Semaphore>,
     drain: Drain,
+    metrics: Arc<Metrics>,
+    /// Our RPCs by path, with the name that they are counted under. Others have none: anybody could make up as many as he likes.
+    rpcs: Arc<HashMap<String, Arc<str>>>,
 }
 
 impl GuardLayer {
-    pub(super) fn new(config: ServerConfig, drain: Drain) -> Self {
+    pub(super) fn new(config: ServerConfig, drain: Drain, metrics: Arc<Metrics>) -> Self {
         let admission = Arc::new(Semaphore::new(config.max_concurrent_requests));
-        Self { config: Arc::new(config), admission, drain }
+        let rpcs = wire::rpcs().into_iter().map(|rpc| (format!("/{rpc}"), rpc.into())).collect();
+        Self { config: Arc::new(config), admission, drain, metrics, rpcs: Arc::new(rpcs) }
     }
 
     /// Resolves when no call of our services is in work.
@@ -99,6 +105,7 @@ where
         let deadlines = Deadlines::from_now(request.headers(), &layer.config);
         let is_ours = request.uri().path().starts_with(OWN_SERVICES);
         let mut record = CallRecord::new(request.uri().path(), is_ours);
+        record.counted = layer.rpcs.get(request.uri().path()).map(|rpc| (Arc::clone(&layer.metrics), Arc::clone(rpc)));
         if is_ours {
             match layer.admit() {
                 Ok(permit) => record.permit = Some(permit),
@@ -163,6 +170,8 @@ pub(super) struct CallRecord {
     is_ours: bool,
     started: Instant,
     permit: Option<OwnedSemaphorePermit>,
+    /// Where it is counted, and under which name.
+    counted: Option<(Arc<Metrics>, Arc<str>)>,
     /// How it ended; `None` until it did, and for good if its caller left.
     pub(super) code: Option<Code>,
     pub(super) span: Span,
@@ -171,7 +180,7 @@ pub(super) struct CallRecord {
 impl CallRecord {
     fn new(method: &str, is_ours: bool) -> Self {
         let span = tracing::error_span!("call", method, request_id = tracing::field::Empty);
-        Self { is_ours, started: Instant::now(), permit: None, code: None, span }
+        Self { is_ours, started: Instant::now(), permit: None, counted: None, code: None, span }
     }
 
     /// Ends the call with a status and no message.
@@ -188,8 +197,12 @@ impl CallRecord {
 
 impl Drop for CallRecord {
     fn drop(&mut self) {
-        let elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let code = self.code.map_or("caller left".to_owned(), |code| format!("{code:?}"));
+        let elapsed = self.started.elapsed();
+        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let code = self.code.map_or("caller left", status::name);
+        if let Some((metrics, rpc)) = &self.counted {
+            metrics.call_ended(rpc, code, elapsed.as_secs_f64());
+        }
         let _entered = self.span.enter();
         if self.is_ours {
             tracing::info!(code, elapsed_ms, "call ended");

@@ -4,6 +4,7 @@
 //! stop. Leaves: answers to callers, until told to stop; then the service drains. Each RPC is thin: decode, check, call, encode.
 //! Around all of them stands one layer, `guard`. Never here: models, storage engines, decisions about tags.
 
+mod admin;
 mod body;
 mod call;
 mod case_service;
@@ -12,6 +13,7 @@ mod corrections;
 mod deadline;
 mod drain;
 mod guard;
+mod metered;
 mod panics;
 mod readiness;
 mod status;
@@ -27,22 +29,26 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{Fuse, FusedFuture};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use self::admin::Admin;
 use self::drain::Drain;
 use self::guard::GuardLayer;
+use self::metered::Metered;
 pub use self::panics::log_panics_without_message;
-use self::readiness::Ready;
+use self::readiness::{Announcer, Ready};
 use self::wire::v1::case_service_server::CaseServiceServer;
 use self::wire::v1::tagging_service_server::TaggingServiceServer;
 use crate::cases::seal::Sealer;
 use crate::cases::{CaseStore, TenantId};
 use crate::config::Config;
 use crate::tagging::Tagger;
+use crate::telemetry::Metrics;
 
 /// After work was aborted: how long connections may take to close before they are left behind.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
@@ -73,6 +79,21 @@ pub struct Served {
     pub sealer: Option<Arc<Sealer>>,
 }
 
+/// Where the service listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For callers, by gRPC.
+    pub calls: TcpListener,
+    /// For operators, by HTTP: `/livez`, `/readyz`, `/metrics`. Without it nobody answers them.
+    pub admin: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(calls: TcpListener) -> Self {
+        Self { calls, admin: None }
+    }
+}
+
 /// Why the service ended other than by being told to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -82,12 +103,15 @@ pub enum ServeError {
     /// The transport failed.
     #[error("the transport failed: {0}")]
     Transport(#[from] tonic::transport::Error),
+    /// The socket for operators failed.
+    #[error("the admin socket failed: {0}")]
+    Admin(#[source] std::io::Error),
     /// The listening socket ended on its own.
     #[error("the listening socket closed")]
     ListenerClosed,
 }
 
-/// Serves on `listener` until `shutdown` resolves, then drains: readiness turns false; calls are still taken for
+/// Serves on `listeners` until `shutdown` resolves, then drains: readiness turns false; calls are still taken for
 /// `server.drain_delay_ms`, so that balancers notice; the socket closes, new calls are refused, streams end after the requests they
 /// have read, and calls in work may finish for `server.drain_timeout_ms`; what is left then is aborted. It returns at most a second
 /// after that.
@@ -99,13 +123,16 @@ pub enum ServeError {
 pub async fn serve(
     config: &Config,
     served: Served,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Served { tagger, cases, sealer } = served;
+    let Served { tagger: uncounted, cases, sealer } = served;
+    let Listeners { calls: listener, admin } = listeners.into();
+    let metrics = Arc::new(Metrics::new(&uncounted));
+    let tagger: Arc<dyn Tagger> = Arc::new(Metered { inner: Arc::clone(&uncounted), metrics: Arc::clone(&metrics) });
     let config = Arc::new(config.clone());
     let drain = Drain::new();
-    let guard = GuardLayer::new(config.server.clone(), drain.clone());
+    let guard = GuardLayer::new(config.server.clone(), drain.clone(), Arc::clone(&metrics));
     let max_bytes = config.server.max_message_bytes;
 
     let tagging = tagging_service::TaggingService {
@@ -134,7 +161,14 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let (reporter, health) = tonic_health::server::health_reporter();
-    Ready::NOT.publish(&reporter).await;
+    let (told, ready) = watch::channel(Ready::NOT);
+    let announcer = Announcer { health: reporter, metrics: Arc::clone(&metrics), told };
+    announcer.publish(Ready::NOT).await;
+    // Operators are answered to the very end; what is dropped here stops.
+    let mut administering = JoinSet::new();
+    if let Some(listener) = admin {
+        administering.spawn(admin::serve(listener, Admin { metrics, ready }));
+    }
 
     let streams = config.server.max_concurrent_requests.saturating_add(SPARE_STREAMS);
     let (close_socket, socket_closes) = oneshot::channel::<()>();
@@ -152,16 +186,19 @@ pub async fn serve(
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), socket_closes.map(|_| ()));
     let mut serving = pin!(serving.fuse());
     let probes = Duration::from_millis(config.server.probe_interval_ms);
-    let mut probing = pin!(readiness::watch(reporter.clone(), tagger, cases, probes).fuse());
+    let mut probing = pin!(readiness::watch(announcer.clone(), uncounted, cases, probes).fuse());
     tokio::select! {
         ended = &mut serving => return ended.map_err(ServeError::from).and(Err(ServeError::ListenerClosed)),
+        Some(ended) = administering.join_next() => {
+            return ended.map_err(std::io::Error::other).flatten().map_err(ServeError::Admin);
+        }
         () = &mut probing => {}
         () = shutdown => {}
     }
 
     tracing::info!("draining");
     probing.set(Fuse::terminated());
-    Ready::NOT.publish(&reporter).await;
+    announcer.publish(Ready::NOT).await;
     let delay = Duration::from_millis(config.server.drain_delay_ms);
     if let Ok(ended) = timeout(delay, &mut serving).await {
         return ended.map_err(ServeError::from);

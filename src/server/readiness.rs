@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -17,6 +18,7 @@ use super::work;
 use crate::cases::{CaseStore, CaseStoreError};
 use crate::feedback::Feedback;
 use crate::tagging::{Lane, Tagger};
+use crate::telemetry::Metrics;
 
 /// The whole service, in the health protocol.
 const WHOLE: &str = "";
@@ -41,26 +43,40 @@ impl Ready {
     /// Nothing answers: before the first probe, and when the service drains.
     pub(super) const NOT: Ready = Ready { tagging: false, cases: false };
 
-    pub(super) async fn publish(self, reporter: &HealthReporter) {
-        let statuses = [
-            (tagging_service_server::SERVICE_NAME, self.tagging),
-            (case_service_server::SERVICE_NAME, self.cases),
-            (WHOLE, self.tagging && self.cases),
-        ];
-        for (service, ready) in statuses {
+    /// True if everything answers.
+    pub(super) fn is_whole(self) -> bool {
+        self.services().iter().all(|(_, ready)| *ready)
+    }
+
+    /// Each service by name.
+    pub(super) fn services(self) -> [(&'static str, bool); 2] {
+        [(tagging_service_server::SERVICE_NAME, self.tagging), (case_service_server::SERVICE_NAME, self.cases)]
+    }
+}
+
+/// Tells everybody who asks which services answer.
+#[derive(Clone)]
+pub(super) struct Announcer {
+    pub(super) health: HealthReporter,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) told: watch::Sender<Ready>,
+}
+
+impl Announcer {
+    pub(super) async fn publish(&self, ready: Ready) {
+        for (service, ready) in ready.services().into_iter().chain([(WHOLE, ready.is_whole())]) {
             let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-            reporter.set_service_status(service, status).await;
+            self.health.set_service_status(service, status).await;
         }
+        for (service, ready) in ready.services() {
+            self.metrics.ready(service, ready);
+        }
+        self.told.send_replace(ready);
     }
 }
 
 /// Probes for ever and publishes what changes.
-pub(super) async fn watch(
-    reporter: HealthReporter,
-    tagger: Arc<dyn Tagger>,
-    cases: Arc<dyn CaseStore>,
-    every: Duration,
-) {
+pub(super) async fn watch(announcer: Announcer, tagger: Arc<dyn Tagger>, cases: Arc<dyn CaseStore>, every: Duration) {
     let mut published = Ready::NOT;
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -71,7 +87,7 @@ pub(super) async fn watch(
         let ready = Ready { tagging, cases: tagging && store };
         if ready != published {
             tracing::info!(tagging = ready.tagging, cases = ready.cases, "readiness changed");
-            ready.publish(&reporter).await;
+            announcer.publish(ready).await;
             published = ready;
         }
     }

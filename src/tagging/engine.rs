@@ -16,11 +16,11 @@ use super::sentiment::{Polarity, mean_polarity, sentiment_of};
 use super::signals::{has_sentiment, signals_in_turn, signals_of, without_facts};
 use super::topics::topics_of;
 use super::votes::{Votes, thoughts};
-use super::{Lane, Tagged, Tagger, TaggingError, Urgency};
+use super::{Lane, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use crate::feedback::{Body, CharSpan, Feedback, FeedbackKind, Speaker};
 use crate::inference::{
     Begun, CacheCounts, ComputePool, EncodeInput, EncodePlan, Encoder, Encoding, EncodingCache, InferenceError,
-    PassOutput, PoolError, Role,
+    PassOutput, PoolCounts, PoolError, Role,
 };
 use crate::tags::{
     Language, Provenance, Review, ReviewReason, Sentiment, SentimentTrend, SignalTag, Tags, TeamId, TopicId, TopicTag,
@@ -210,11 +210,6 @@ impl TaggingEngine {
         })
     }
 
-    /// How often a text's vectors were known from before.
-    pub fn cache_counts(&self) -> CacheCounts {
-        self.walk.cache.counts()
-    }
-
     /// Length of the vectors that come with tags.
     pub fn dimension(&self) -> usize {
         self.walk.encoder.dimension()
@@ -275,6 +270,12 @@ impl Tagger for TaggingEngine {
 
     fn provenance(&self) -> Provenance {
         self.walk.provenance_with(&self.walk.corrections())
+    }
+
+    fn counts(&self) -> TaggerCounts {
+        let PoolCounts { queued_tokens, batches, batch_tokens } = self.pool.counts();
+        let CacheCounts { hits, misses } = self.walk.cache.counts();
+        TaggerCounts { queued_tokens, batches, batch_tokens, cache_hits: hits, cache_misses: misses }
     }
 }
 

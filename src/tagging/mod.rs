@@ -73,6 +73,21 @@ pub enum TaggingError {
     Internal(String),
 }
 
+/// What a tagger did since it started, and has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TaggerCounts {
+    /// Tokens that wait or are computed.
+    pub queued_tokens: usize,
+    /// Batches that went through the encoder.
+    pub batches: u64,
+    /// Tokens of those batches.
+    pub batch_tokens: u64,
+    /// Short texts whose vectors were known from before.
+    pub cache_hits: u64,
+    /// Short texts whose vectors were not.
+    pub cache_misses: u64,
+}
+
 /// When tags are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Urgency {
@@ -119,4 +134,7 @@ pub trait Tagger: Send + Sync + 'static {
 
     /// What makes the tags at the moment.
     fn provenance(&self) -> Provenance;
+
+    /// What was done, and waits.
+    fn counts(&self) -> TaggerCounts;
 }

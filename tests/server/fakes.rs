@@ -12,7 +12,7 @@ use otklik::cases::{
 };
 use otklik::feedback::{Body, CharSpan, Feedback};
 use otklik::tagging::corrections::{Background, CorrectedCase, Corrections, TextFeatures};
-use otklik::tagging::{Tagged, Tagger, TaggingError, Urgency};
+use otklik::tagging::{Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use otklik::tags::*;
 use tokio::sync::Semaphore;
 
@@ -122,6 +122,10 @@ impl Tagger for FakeTagger {
 
     fn knows_team(&self, id: &TeamId) -> bool {
         ["payments", "logistics"].contains(&id.as_str())
+    }
+
+    fn counts(&self) -> TaggerCounts {
+        TaggerCounts { queued_tokens: 7, batches: 2, batch_tokens: 40, cache_hits: 3, cache_misses: 1 }
     }
 
     fn provenance(&self) -> Provenance {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod admin;
 mod cases;
 mod corrections;
 mod fakes;
@@ -20,7 +21,7 @@ use otklik::config::{Config, KeptTexts};
 use otklik::server::wire::v1;
 use otklik::server::wire::v1::case_service_client::CaseServiceClient;
 use otklik::server::wire::v1::tagging_service_client::TaggingServiceClient;
-use otklik::server::{ServeError, Served, serve};
+use otklik::server::{Listeners, ServeError, Served, serve};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -33,6 +34,7 @@ use fakes::{FakeTagger, MemoryStore};
 /// A service of its own for one test.
 struct Service {
     address: SocketAddr,
+    admin: SocketAddr,
     tagger: Arc<FakeTagger>,
     store: Arc<MemoryStore>,
     stop: Option<oneshot::Sender<()>>,
@@ -57,6 +59,8 @@ impl Service {
         let (tagger, store) = (Arc::new(tagger), Arc::new(store));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let admin = admin_listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let keeps_originals = config.cases.texts == KeptTexts::Original;
         let sealer = keeps_originals.then(|| Arc::new(Sealer::new(&"5a".repeat(32)).unwrap()));
@@ -64,10 +68,11 @@ impl Service {
             let (tagger, store) = (tagger.clone(), store.clone());
             async move {
                 let told = async { stopped.await.unwrap_or(()) };
-                serve(&config, Served { tagger, cases: store, sealer }, listener, told).await
+                let listeners = Listeners { calls: listener, admin: Some(admin_listener) };
+                serve(&config, Served { tagger, cases: store, sealer }, listeners, told).await
             }
         });
-        Self { address, tagger, store, stop: Some(stop), ended }
+        Self { address, admin, tagger, store, stop: Some(stop), ended }
     }
 
     async fn channel(&self) -> Channel {

@@ -265,8 +265,8 @@ mod tests {
 
     use async_trait::async_trait;
     use otklik::feedback::Body;
-    use otklik::tagging::Tagged;
     use otklik::tagging::corrections::CorrectedCase;
+    use otklik::tagging::{Tagged, TaggerCounts};
     use otklik::tags::{Provenance, TeamId, TopicId};
     use serde_json::{Value, json};
 
@@ -325,6 +325,10 @@ mod tests {
 
         fn knows_team(&self, _: &TeamId) -> bool {
             true
+        }
+
+        fn counts(&self) -> TaggerCounts {
+            TaggerCounts::default()
         }
 
         fn provenance(&self) -> Provenance {

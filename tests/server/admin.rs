@@ -1,0 +1,114 @@
+//! What operators are answered over HTTP.
+
+use std::sync::atomic::Ordering;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic::Code;
+
+use crate::fakes::{FakeTagger, MemoryStore};
+use crate::{Service, classify, eventually};
+
+/// Status and body of an answer.
+async fn get(service: &Service, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(service.admin).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: otklik\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// The line of a scrape that begins so, without that.
+fn value(scrape: &str, name: &str) -> Option<String> {
+    scrape.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned())
+}
+
+#[tokio::test]
+async fn life_and_readiness_are_told_apart() {
+    let tagger = FakeTagger::default();
+    tagger.broken.store(true, Ordering::SeqCst);
+    let service = Service::with_parts(|_| {}, tagger, MemoryStore::default()).await;
+    assert_eq!(get(&service, "/livez").await, (200, "alive\n".to_owned()));
+    let not_ready = "otklik.v1.TaggingService not ready\notklik.v1.CaseService not ready\n";
+    assert_eq!(get(&service, "/readyz").await, (503, not_ready.to_owned()));
+
+    service.tagger.broken.store(false, Ordering::SeqCst);
+    eventually("ready", async || get(&service, "/readyz").await.0 == 200).await;
+    service.store.silent.store(true, Ordering::SeqCst);
+    let half = "otklik.v1.TaggingService ready\notklik.v1.CaseService not ready\n";
+    eventually("the store is gone", async || get(&service, "/readyz").await == (503, half.to_owned())).await;
+    assert_eq!(get(&service, "/livez").await.0, 200);
+    assert_eq!(get(&service, "/").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_draining_service_says_so_and_is_scraped_to_the_end() {
+    let mut service = Service::start().await;
+    eventually("ready", async || get(&service, "/readyz").await.0 == 200).await;
+    let mut client = service.tagging().await;
+    let held = tokio::spawn(async move { client.classify(classify("hold")).await });
+    eventually("in work", async || service.tagger.in_work.load(Ordering::SeqCst) == 1).await;
+    service.stop();
+    eventually("not ready", async || get(&service, "/readyz").await.0 == 503).await;
+    assert_eq!(get(&service, "/livez").await.0, 200);
+    assert_eq!(get(&service, "/metrics").await.0, 200);
+    service.tagger.release.add_permits(1);
+    held.await.unwrap().unwrap();
+    service.ended().await;
+}
+
+#[tokio::test]
+async fn calls_tags_and_what_computes_are_counted() {
+    let service = Service::start().await;
+    eventually("ready", async || get(&service, "/readyz").await.0 == 200).await;
+    let mut client = service.tagging().await;
+    for _ in 0..3 {
+        client.classify(classify("marker4711 спасибо")).await.unwrap();
+    }
+    assert_eq!(client.classify(classify("invalid")).await.unwrap_err().code(), Code::InvalidArgument);
+
+    let classify_rpc = "rpc=\"otklik.v1.TaggingService/Classify\"";
+    let ok = format!("otklik_calls_total{{{classify_rpc},code=\"Ok\"}}");
+    // A call is counted when the last byte of its answer was sent, which its caller may see first.
+    eventually("counted", async || value(&get(&service, "/metrics").await.1, &ok).as_deref() == Some("3")).await;
+    let (_, scrape) = get(&service, "/metrics").await;
+    let invalid = format!("otklik_calls_total{{{classify_rpc},code=\"InvalidArgument\"}}");
+    assert_eq!(value(&scrape, &invalid).as_deref(), Some("1"), "{scrape}");
+    let count = format!("otklik_call_duration_seconds_count{{{classify_rpc}}}");
+    assert_eq!(value(&scrape, &count).as_deref(), Some("4"), "{scrape}");
+    // The text that tells readiness is nobody's and is not counted.
+    let tagged: u64 = scrape
+        .lines()
+        .filter_map(|line| line.strip_prefix("otklik_tagged_total{"))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert_eq!(tagged, 3, "{scrape}");
+    for (name, wanted) in [
+        ("otklik_cache_hits_total", "3"),
+        ("otklik_cache_misses_total", "1"),
+        ("otklik_batches_total", "2"),
+        ("otklik_batch_tokens_total", "40"),
+        ("otklik_queue_tokens", "7"),
+        ("otklik_ready{service=\"otklik.v1.TaggingService\"}", "1"),
+    ] {
+        assert_eq!(value(&scrape, &format!("{name} ")).as_deref(), Some(wanted), "{name}: {scrape}");
+    }
+    assert!(scrape.contains("otklik_program_info{version="), "{scrape}");
+    assert!(!scrape.contains("marker4711"), "{scrape}");
+    assert!(scrape.ends_with("# EOF\n"), "{scrape}");
+}
+
+#[tokio::test]
+async fn names_that_callers_make_up_are_not_counted() {
+    let service = Service::start().await;
+    eventually("ready", async || get(&service, "/readyz").await.0 == 200).await;
+    let mut grpc = tonic::client::Grpc::new(service.channel().await);
+    grpc.ready().await.unwrap();
+    let path = "/otklik.v1.TaggingService/MadeUp".parse().unwrap();
+    let codec = tonic_prost::ProstCodec::<(), ()>::default();
+    let answer = grpc.unary(tonic::Request::new(()), path, codec).await;
+    assert_eq!(answer.unwrap_err().code(), Code::Unimplemented);
+    assert!(!get(&service, "/metrics").await.1.contains("MadeUp"));
+}
