@@ -7,17 +7,20 @@ use std::time::Instant;
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::call::Call;
 use super::convert::{self, check_item_count};
+use super::readiness::Ready;
 use super::status::{self, Faults};
 use super::wire::v1::{self, upsert_cases_result};
 use super::work;
 use crate::cases::seal::Sealer;
 use crate::cases::{
-    Amendment, Case, CaseLink, CaseStore, NewCase, Outcome, SimilarQuery, SimilarTo, TenantId, UpsertOutcome,
+    Amendment, Case, CaseLink, CaseStore, CaseStoreError, NewCase, Outcome, SimilarQuery, SimilarTo, TenantId,
+    UpsertOutcome,
 };
 use crate::config::Config;
 use crate::feedback::Feedback;
@@ -32,6 +35,8 @@ pub(super) struct CaseService {
     pub(super) tenant: TenantId,
     /// Present if originals are kept.
     pub(super) sealer: Option<Arc<Sealer>>,
+    /// Whether the store answers.
+    pub(super) ready: watch::Receiver<Ready>,
 }
 
 #[tonic::async_trait]
@@ -41,13 +46,13 @@ impl v1::case_service_server::CaseService for CaseService {
         request: Request<v1::UpsertCasesRequest>,
     ) -> Result<Response<v1::UpsertCasesResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let outcome = self.upsert(message.items, &message.request_id, call.due()).await;
+        let outcome = self.with_store(self.upsert(message.items, &message.request_id, call.due())).await;
         call.close(outcome.map(|results| v1::UpsertCasesResponse { results }))
     }
 
     async fn get_case(&self, request: Request<v1::GetCaseRequest>) -> Result<Response<v1::Case>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        call.close(self.get(&message.id, message.include_original).await)
+        call.close(self.with_store(self.get(&message.id, message.include_original)).await)
     }
 
     async fn find_similar(
@@ -55,18 +60,18 @@ impl v1::case_service_server::CaseService for CaseService {
         request: Request<v1::FindSimilarRequest>,
     ) -> Result<Response<v1::FindSimilarResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let outcome = self.find(message, call.due()).await;
+        let outcome = self.with_store(self.find(message, call.due())).await;
         call.close(outcome)
     }
 
     async fn correct_tags(&self, request: Request<v1::CorrectTagsRequest>) -> Result<Response<v1::Case>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        call.close(self.correct(message).await)
+        call.close(self.with_store(self.correct(message)).await)
     }
 
     async fn record_outcome(&self, request: Request<v1::RecordOutcomeRequest>) -> Result<Response<v1::Case>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        call.close(self.record(message).await)
+        call.close(self.with_store(self.record(message)).await)
     }
 
     async fn list_for_review(
@@ -74,7 +79,7 @@ impl v1::case_service_server::CaseService for CaseService {
         request: Request<v1::ListForReviewRequest>,
     ) -> Result<Response<v1::ListForReviewResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let outcome = self.list_review(message).await;
+        let outcome = self.with_store(self.list_review(message)).await;
         call.close(outcome.map(|cases| v1::ListForReviewResponse { cases }))
     }
 
@@ -83,7 +88,7 @@ impl v1::case_service_server::CaseService for CaseService {
         request: Request<v1::DeleteCasesRequest>,
     ) -> Result<Response<v1::DeleteCasesResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        call.close(self.delete(message).await)
+        call.close(self.with_store(self.delete(message)).await)
     }
 }
 
@@ -103,6 +108,18 @@ enum Planned {
 }
 
 impl CaseService {
+    /// Does what needs the store, as long as that answers its probes: nobody waits for one that is lost until his deadline.
+    async fn with_store<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        let mut ready = self.ready.clone();
+        tokio::select! {
+            biased;
+            Ok(_) = ready.wait_for(|ready| ready.store_is_lost()) => {
+                Err(status::of_cases(CaseStoreError::Unavailable("it does not answer its probes".to_owned())))
+            }
+            outcome = work => outcome,
+        }
+    }
+
     async fn upsert(
         &self,
         items: Vec<v1::UpsertCasesItem>,

@@ -134,6 +134,7 @@ pub async fn serve(
     let drain = Drain::new();
     let guard = GuardLayer::new(config.server.clone(), drain.clone(), Arc::clone(&metrics));
     let max_bytes = config.server.max_message_bytes;
+    let (told, ready) = watch::channel(Ready::NOT);
 
     let tagging = tagging_service::TaggingService {
         config: Arc::clone(&config),
@@ -150,6 +151,7 @@ pub async fn serve(
         cases: Arc::clone(&cases),
         tenant: TenantId::default(),
         sealer,
+        ready: ready.clone(),
     };
     let case_service = CaseServiceServer::new(case_service)
         .max_decoding_message_size(max_bytes)
@@ -161,7 +163,6 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let (reporter, health) = tonic_health::server::health_reporter();
-    let (told, ready) = watch::channel(Ready::NOT);
     let announcer = Announcer { health: reporter, metrics: Arc::clone(&metrics), told };
     announcer.publish(Ready::NOT).await;
     // Operators are answered to the very end; what is dropped here stops.

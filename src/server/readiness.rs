@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{sleep, timeout};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -29,6 +29,9 @@ const WARM_UP_LIMIT: Duration = Duration::from_secs(60);
 /// How long the case store may take for a sign of life.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
+/// Between probes of a store that is lost: calls wait for nothing else.
+const LOST_PAUSE: Duration = Duration::from_millis(500);
+
 /// Any text does; this one has words of both languages.
 const WARM_UP_TEXT: &str = "Проверка готовности. Ready?";
 
@@ -37,11 +40,18 @@ const WARM_UP_TEXT: &str = "Проверка готовности. Ready?";
 pub(super) struct Ready {
     tagging: bool,
     cases: bool,
+    /// The case store did not answer its last probe.
+    store_lost: bool,
 }
 
 impl Ready {
     /// Nothing answers: before the first probe, and when the service drains.
-    pub(super) const NOT: Ready = Ready { tagging: false, cases: false };
+    pub(super) const NOT: Ready = Ready { tagging: false, cases: false, store_lost: false };
+
+    /// True from a probe that the case store did not answer to the next that it does. Calls that need it are not made to wait.
+    pub(super) fn store_is_lost(self) -> bool {
+        self.store_lost
+    }
 
     /// True if everything answers.
     pub(super) fn is_whole(self) -> bool {
@@ -78,18 +88,16 @@ impl Announcer {
 /// Probes for ever and publishes what changes.
 pub(super) async fn watch(announcer: Announcer, tagger: Arc<dyn Tagger>, cases: Arc<dyn CaseStore>, every: Duration) {
     let mut published = Ready::NOT;
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
         let (tagging, store) =
             tokio::join!(async { published.tagging || warm_up(&*tagger).await }, store_answers(&*cases),);
-        let ready = Ready { tagging, cases: tagging && store };
+        let ready = Ready { tagging, cases: tagging && store, store_lost: !store };
         if ready != published {
             tracing::info!(tagging = ready.tagging, cases = ready.cases, "readiness changed");
             announcer.publish(ready).await;
             published = ready;
         }
+        sleep(if ready.store_lost { every.min(LOST_PAUSE) } else { every }).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! `CaseService`: keep, read, find, erase.
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use otklik::cases::TenantId;
 use otklik::config::KeptTexts;
@@ -10,7 +11,7 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::fakes::PERSONAL;
-use crate::{Service, blamed, feedback};
+use crate::{Service, blamed, classify, eventually, feedback};
 
 fn upsert(items: impl IntoIterator<Item = v1::Feedback>) -> v1::UpsertCasesRequest {
     let items =
@@ -268,4 +269,24 @@ async fn erasing_a_customer_gives_a_receipt() {
     assert_eq!((receipt.customer_id_sha256.len(), receipt.snapshots.as_slice()), (64, &["/backup/1".to_owned()][..]));
     let by_id = v1::DeleteCasesRequest { ids: vec!["3".into()], ..Default::default() };
     assert_eq!(client.delete_cases(by_id).await.unwrap().into_inner().receipt, None);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_store_that_is_lost_until_his_deadline() {
+    let service = Service::start().await;
+    let mut client = service.cases().await;
+    client.upsert_cases(upsert([feedback("1", "Карту не привезли")])).await.unwrap();
+    service.store.hung.store(true, Ordering::SeqCst);
+    let started = Instant::now();
+    // The first waits until a probe was not answered in time, later ones for nothing; the deadline is 10 s.
+    for _ in 0..3 {
+        let lost = client.get_case(get("1")).await.unwrap_err();
+        assert_eq!(lost.code(), Code::Unavailable, "{lost:?}");
+        assert!(lost.get_details_retry_info().is_some(), "{lost:?}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
+    let tags = service.tagging().await.classify(classify("спасибо")).await;
+    assert!(tags.is_ok(), "tagging needs no store: {tags:?}");
+    service.store.hung.store(false, Ordering::SeqCst);
+    eventually("the store is back", async || client.get_case(get("1")).await.is_ok()).await;
 }

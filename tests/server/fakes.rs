@@ -220,12 +220,17 @@ fn tags(id: &str, text: &str) -> Tags {
 pub struct MemoryStore {
     pub cases: Mutex<BTreeMap<(TenantId, String), NewCase>>,
     pub silent: AtomicBool,
+    /// Answers nothing while this holds.
+    pub hung: AtomicBool,
     pub busy: AtomicBool,
     pub probes: AtomicUsize,
 }
 
 impl MemoryStore {
-    fn answers(&self) -> Result<(), CaseStoreError> {
+    async fn answers(&self) -> Result<(), CaseStoreError> {
+        while self.hung.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         if self.silent.load(Ordering::SeqCst) {
             return Err(CaseStoreError::Unavailable("silent on purpose".into()));
         }
@@ -249,7 +254,7 @@ fn matches(case: &Case, filter: &CaseFilter) -> bool {
 #[async_trait]
 impl CaseStore for MemoryStore {
     async fn upsert(&self, tenant: &TenantId, cases: Vec<NewCase>) -> Result<Vec<UpsertOutcome>, CaseStoreError> {
-        self.answers()?;
+        self.answers().await?;
         let mut stored = self.cases.lock().unwrap();
         let put = cases.into_iter().map(|mut new| {
             let key = (tenant.clone(), new.case.id.clone());
@@ -266,7 +271,7 @@ impl CaseStore for MemoryStore {
     }
 
     async fn amend(&self, tenant: &TenantId, id: &str, amendment: Amendment) -> Result<VectoredCase, CaseStoreError> {
-        self.answers()?;
+        self.answers().await?;
         let mut stored = self.cases.lock().unwrap();
         let found = stored.get_mut(&(tenant.clone(), id.to_owned()));
         let found = found.ok_or_else(|| CaseStoreError::NotFound { id: id.to_owned() })?;
@@ -281,7 +286,7 @@ impl CaseStore for MemoryStore {
         from: Option<&str>,
         limit: usize,
     ) -> Result<CasePage, CaseStoreError> {
-        self.answers()?;
+        self.answers().await?;
         let stored = self.cases.lock().unwrap();
         let begun = stored.values().filter(|stored| from.is_none_or(|from| stored.case.id.as_str() >= from));
         let mut found: Vec<_> = begun.filter(|stored| matches(&stored.case, filter)).take(limit + 1).collect();
@@ -292,21 +297,21 @@ impl CaseStore for MemoryStore {
     }
 
     async fn get(&self, tenant: &TenantId, id: &str) -> Result<Case, CaseStoreError> {
-        self.answers()?;
+        self.answers().await?;
         let stored = self.cases.lock().unwrap();
         let found = stored.get(&(tenant.clone(), id.to_owned())).map(|stored| stored.case.clone());
         found.ok_or_else(|| CaseStoreError::NotFound { id: id.to_owned() })
     }
 
     async fn get_many(&self, tenant: &TenantId, ids: &[String]) -> Result<Vec<Case>, CaseStoreError> {
-        self.answers()?;
+        self.answers().await?;
         let stored = self.cases.lock().unwrap();
         let found = ids.iter().filter_map(|id| stored.get(&(tenant.clone(), id.clone())));
         Ok(found.map(|stored| stored.case.clone()).collect())
     }
 
     async fn find_similar(&self, tenant: &TenantId, query: SimilarQuery) -> Result<SimilarCases, CaseStoreError> {
-        self.answers()?;
+        self.answers().await?;
         let stored = self.cases.lock().unwrap();
         let (vector, left_out) = match query.to {
             SimilarTo::Text { vector, .. } => (vector, None),
@@ -340,7 +345,7 @@ impl CaseStore for MemoryStore {
     }
 
     async fn delete(&self, _: &TenantId, filter: &CaseFilter) -> Result<u64, CaseStoreError> {
-        self.answers()?;
+        self.answers().await?;
         let mut stored = self.cases.lock().unwrap();
         let before = stored.len();
         stored.retain(|_, stored| !matches(&stored.case, filter));
@@ -357,7 +362,7 @@ impl CaseStore for MemoryStore {
 
     async fn probe(&self) -> Result<(), CaseStoreError> {
         self.probes.fetch_add(1, Ordering::SeqCst);
-        self.answers()
+        self.answers().await
     }
 
     async fn close(&self) -> Result<(), CaseStoreError> {
