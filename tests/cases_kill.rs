@@ -23,6 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use otklik::cases::edge::{EdgeOptions, EdgeStore};
 use otklik::cases::{Case, CaseFilter, CaseStore, CaseStoreError, NewCase, SimilarQuery, SimilarTo, TenantId};
+use otklik::feedback::Feedback;
 use otklik::tags::{Confidence, Language, Provenance, Review, Tags, TaxonomyVersion, TeamId, TeamTag};
 
 const DIMENSION: usize = 16;
@@ -128,7 +129,7 @@ fn case(id: &str, version: u64) -> Case {
         turns: vec![],
         sentiment_trend: None,
         review: Review::default(),
-        masked_text: String::new(),
+        masked_text: format!("version {version} {}", "x".repeat((version % 3_000) as usize)),
         tokens: 1,
         provenance: Provenance {
             otklik_version: "0".to_owned(),
@@ -140,26 +141,8 @@ fn case(id: &str, version: u64) -> Case {
             corrections_version: String::new(),
         },
     };
-    Case {
-        id: id.to_owned(),
-        kind: None,
-        masked_text: format!("version {version} {}", "x".repeat((version % 3_000) as usize)),
-        channel: None,
-        touchpoint: None,
-        product: None,
-        partner: None,
-        customer_id: None,
-        score: None,
-        occurred_at: None,
-        stored_at: Timestamp::UNIX_EPOCH,
-        tags,
-        correction: None,
-        outcome: None,
-        links: vec![],
-        sealed_text: None,
-        requests: vec![],
-        attributes: [("version".to_owned(), version.to_string())].into(),
-    }
+    let case = Case::new(Feedback::from_text(id, ""), tags, Timestamp::UNIX_EPOCH);
+    Case { attributes: [("version".to_owned(), version.to_string())].into(), ..case }
 }
 
 /// The child: writes until it is killed. Does nothing when the test harness runs it as a test of its own.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use otklik::cases::{
     Case, CaseFilter, NewCase, Outcome, OutcomeStatus, SearchMode, SimilarCases, SimilarQuery, SimilarTo, TenantId,
 };
+use otklik::feedback::Feedback;
 use otklik::tags::{Confidence, Language, Provenance, Review, Tags, TaxonomyVersion, TeamId, TeamTag};
 
 pub const DIMENSION: usize = 8;
@@ -42,26 +43,8 @@ pub fn case(id: &str, text: &str) -> Case {
         tokens: 7,
         provenance,
     };
-    Case {
-        id: id.into(),
-        kind: None,
-        masked_text: text.into(),
-        channel: None,
-        touchpoint: None,
-        product: None,
-        partner: None,
-        customer_id: None,
-        score: None,
-        occurred_at: None,
-        stored_at: second(1_760_000_000),
-        tags,
-        correction: None,
-        outcome: None,
-        links: vec![],
-        sealed_text: None,
-        requests: vec![],
-        attributes: [("branch".to_owned(), "Казань".to_owned())].into(),
-    }
+    let case = Case::new(Feedback::from_text(id, ""), tags, second(1_760_000_000));
+    Case { attributes: [("branch".to_owned(), "Казань".to_owned())].into(), ..case }
 }
 
 pub fn second(second: i64) -> Timestamp {

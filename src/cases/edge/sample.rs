@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::cases::Case;
+use crate::feedback::Feedback;
 use crate::tags::{
     Confidence, Language, Provenance, Review, Sentiment, SentimentLabel, Tags, TaxonomyVersion, TeamId, TeamTag,
 };
@@ -28,7 +29,6 @@ pub(crate) fn case(id: &str) -> Case {
         heads: vec![],
         corrections_version: String::new(),
     };
-    let masked_text = format!("Жалоба {id}: приложение не открывается \"совсем\"\n🦔");
     let tags = Tags {
         id: id.to_owned(),
         language: Language::Russian,
@@ -39,28 +39,11 @@ pub(crate) fn case(id: &str) -> Case {
         turns: vec![],
         sentiment_trend: None,
         review: Review::default(),
-        masked_text: masked_text.clone(),
+        masked_text: format!("Жалоба {id}: приложение не открывается \"совсем\"\n🦔"),
         tokens: 11,
         provenance,
     };
-    Case {
-        id: id.to_owned(),
-        kind: None,
-        masked_text,
-        channel: None,
-        touchpoint: None,
-        product: None,
-        partner: None,
-        customer_id: None,
-        score: None,
-        occurred_at: None,
-        stored_at: Timestamp::from_second(1_760_000_000).unwrap_or_default(),
-        tags,
-        correction: None,
-        outcome: None,
-        links: vec![],
-        sealed_text: None,
-        requests: vec![],
-        attributes: [("branch".to_owned(), "Казань".to_owned())].into(),
-    }
+    let stored_at = Timestamp::from_second(1_760_000_000).unwrap_or_default();
+    let case = Case::new(Feedback::from_text(id, ""), tags, stored_at);
+    Case { attributes: [("branch".to_owned(), "Казань".to_owned())].into(), ..case }
 }
