@@ -8,6 +8,7 @@ mod cache;
 mod encoder;
 mod kernel;
 mod kernels;
+mod language_model;
 pub mod measure;
 mod quantised;
 mod scheduler;
@@ -23,6 +24,10 @@ pub use cache::{CacheCounts, EncodingCache};
 pub use encoder::{Depth, EncodeInput, EncodePlan, Encoder, EncoderSpec, Encoding, PassOutput, Role};
 pub use kernel::{Kernel, KernelMissing};
 pub(crate) use kernels::{HalfProducts, Operand, Room, vectorise};
+pub use language_model::{
+    Answer, AnswerForm, ChatMessage, ChatRole, FinishReason, Generation, LanguageModel, LanguageModelError, Listener,
+    Sampling, Usage,
+};
 pub use scheduler::{Begun, ComputePool, Lane, PoolCounts, PoolError, PoolOptions};
 pub(crate) use weights::{BertShape, Weights};
 

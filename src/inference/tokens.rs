@@ -10,7 +10,7 @@ use tokenizers::{
 };
 
 use super::InferenceError;
-use super::unigram::Unigram;
+use super::unigram::{self, Unigram};
 use crate::feedback::CharSpan;
 
 /// One token that stands for a part of the text.
@@ -70,7 +70,7 @@ struct KindOfModel {
 
 impl Kind {
     fn is_unigram(&self) -> bool {
-        self.model.name.as_deref() == Some("Unigram") && !self.model.byte_fallback
+        self.model.name.as_deref() == Some(unigram::KIND) && !self.model.byte_fallback
     }
 }
 
@@ -93,14 +93,19 @@ impl TextTokens {
     pub fn read(path: &Path) -> Result<Self, InferenceError> {
         let bytes = std::fs::read(path).map_err(|source| InferenceError::Read { path: path.to_owned(), source })?;
         let bad = |problem: String| InferenceError::Format { path: path.to_owned(), problem };
+        // Most are of this kind, and the longest part of a start is to read them.
+        let error = match serde_json::from_slice(&bytes) {
+            Ok(tokenizer) => {
+                return Self::of(tokenizer, |tokenizer| Splitter::Unigram(Box::new(tokenizer))).map_err(bad);
+            }
+            Err(error) => error,
+        };
         let kind: Kind = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
         if kind.is_unigram() {
-            let tokenizer = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
-            Self::of(tokenizer, |tokenizer| Splitter::Unigram(Box::new(tokenizer))).map_err(bad)
-        } else {
-            let tokenizer = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
-            Self::of(tokenizer, |tokenizer| Splitter::Other(Box::new(tokenizer))).map_err(bad)
+            return Err(bad(error.to_string()));
         }
+        let tokenizer = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+        Self::of(tokenizer, |tokenizer| Splitter::Other(Box::new(tokenizer))).map_err(bad)
     }
 
     /// The tokens that it knows: ids are below their number.

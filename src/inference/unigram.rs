@@ -15,9 +15,14 @@ use tokenizers::{Model, Token};
 /// How much worse than the worst piece an unknown character is.
 const UNKNOWN_PENALTY: f64 = 10.0;
 
+/// The type of such a model in `tokenizer.json`.
+pub(super) const KIND: &str = "Unigram";
+
 /// As `tokenizer.json` has it.
 #[derive(Deserialize)]
 struct Stored {
+    #[serde(rename = "type")]
+    kind: String,
     unk_id: Option<usize>,
     vocab: Vec<(String, f64)>,
     #[serde(default)]
@@ -42,7 +47,10 @@ impl TryFrom<Stored> for Unigram {
     type Error = String;
 
     fn try_from(stored: Stored) -> Result<Self, String> {
-        let Stored { unk_id, vocab, byte_fallback } = stored;
+        let Stored { kind, unk_id, vocab, byte_fallback } = stored;
+        if kind != KIND {
+            return Err(format!("a model of the kind {kind:?} is not {KIND:?}"));
+        }
         if byte_fallback {
             return Err("pieces of single bytes are not known".to_owned());
         }

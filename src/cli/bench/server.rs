@@ -32,8 +32,15 @@ const BATCH: usize = 64;
 /// What passes before calls count.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// How long the service and the encoder alone are measured before it is the other's turn.
-const TURN_SECONDS: u64 = 2;
+/// How long the service and the encoder alone are measured before it is the other's turn: shorter than the swings of a machine that
+/// others use too.
+const TURN: Duration = Duration::from_secs(1);
+
+/// What passes before calls of a turn count.
+const TURN_WARM_UP: Duration = Duration::from_millis(250);
+
+/// Texts that the encoder alone gets at once: so many that its threads end together.
+const ALONE: usize = 1024;
 
 /// Measures the service, one that runs or one of its own
 #[derive(Debug, Args)]
@@ -95,7 +102,7 @@ struct Measured {
     bulk_texts_per_s: f64,
     /// Of the encoder alone on the same texts, by turns with the service, if that was asked for.
     encoder_texts_per_s: Option<f64>,
-    /// The service's rate over that.
+    /// The service's rate over that: the middle one of all turns.
     encoder_share: Option<f64>,
     /// Of this process, service and callers, if the service runs in it.
     rss_mb: Option<f64>,
@@ -118,7 +125,10 @@ pub fn run(args: &ServerArgs, config: Config) -> anyhow::Result<ExitCode> {
     let runtime = serve::runtime(&config)?;
     let measured = runtime.block_on(async {
         match args.address {
-            Some(address) => Ok(Measured::of(args, drive(args, &texts, address, args.seconds).await?, args.seconds)),
+            Some(address) => {
+                let seconds = Duration::from_secs(args.seconds);
+                Ok(Measured::of(args, drive(args, &texts, address, WARM_UP, seconds).await?, seconds))
+            }
             None => drive_own(args, texts, config).await,
         }
     })?;
@@ -160,7 +170,13 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
     config.cases.server_url = None;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("no port on the loopback")?;
     let address = listener.local_addr().context("the listening socket has no address")?;
-    let alone = if args.beside_encoder { Some(Arc::new(Alone::start(&config)?)) } else { None };
+    let alone = match args.beside_encoder {
+        true => {
+            let config = config.clone();
+            Some(Arc::new(tokio::task::spawn_blocking(move || Alone::start(&config)).await??))
+        }
+        false => None,
+    };
     let (engine, store) = serve::open(config.clone()).await?;
     let cases = store;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -174,7 +190,11 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
         }
     });
     let measured = match &alone {
-        None => drive(args, &texts, address, args.seconds).await.map(|seen| Measured::of(args, seen, args.seconds)),
+        None => {
+            let period = Period::whole(args);
+            let seen = drive(args, &texts, address, period).await;
+            seen.map(|seen| Measured::of(args, seen, period.lasts))
+        }
         Some(alone) => by_turns(args, &texts, address, alone).await,
     };
     let _ = stop.send(());
@@ -195,15 +215,26 @@ impl Alone {
         Ok(Self { encoder: assembly::load_encoder(config)?.encoder, pool: assembly::start_pool(config)? })
     }
 
-    /// Encodes texts for a turn: how many it got through, and in how many seconds.
-    fn work(&self, texts: &[String]) -> anyhow::Result<(usize, f64)> {
-        let inputs: Vec<EncodeInput<'_>> = texts.iter().map(|text| EncodeInput::new(text, Role::Query)).collect();
-        let (mut done, began) = (0, Instant::now());
-        while began.elapsed() < Duration::from_secs(TURN_SECONDS) {
-            done += self.pool.run_blocking(|| self.encoder.encode(&inputs))?.len();
+    /// Encodes texts for a turn, from the one with this number on.
+    fn work(&self, texts: &[String], first: usize) -> anyhow::Result<Rate> {
+        let mut next = texts.iter().cycle().skip(first % texts.len().max(1));
+        let (mut done, mut tokens, began) = (0, 0, Instant::now());
+        while began.elapsed() < TURN {
+            let inputs: Vec<EncodeInput<'_>> =
+                next.by_ref().take(ALONE).map(|text| EncodeInput::new(text, Role::Query)).collect();
+            let encoded = self.pool.run_blocking(|| self.encoder.encode(&inputs))?;
+            done += encoded.len();
+            tokens += encoded.iter().map(|encoding| encoding.tokens).sum::<usize>();
         }
-        Ok((done, began.elapsed().as_secs_f64()))
+        let seconds = began.elapsed().as_secs_f64();
+        Ok(Rate { texts: done as f64 / seconds, tokens: tokens as f64 / seconds })
     }
+}
+
+/// What an encoder does in a second.
+struct Rate {
+    texts: f64,
+    tokens: f64,
 }
 
 /// The service and the encoder alone, one after the other, so that whatever else the machine does slows down both.
@@ -213,23 +244,52 @@ async fn by_turns(
     address: SocketAddr,
     alone: &Arc<Alone>,
 ) -> anyhow::Result<Measured> {
-    let turns = args.seconds.div_ceil(TURN_SECONDS);
-    let (mut seen, mut encoded, mut seconds) = (Seen::default(), 0, 0.0);
-    for _ in 0..turns {
+    let turns = args.seconds;
+    let (mut seen, mut rates, mut shares) = (Seen::default(), Vec::new(), Vec::new());
+    let bar = bar("measuring by turns", turns, args.quiet);
+    for turn in 0..turns as usize {
+        let first = turn * ALONE;
         let (alone, of_alone) = (Arc::clone(alone), Arc::clone(texts));
-        let (done, took) = tokio::task::spawn_blocking(move || alone.work(&of_alone)).await??;
-        (encoded, seconds) = (encoded + done, seconds + took);
-        seen.add(drive(args, texts, address, TURN_SECONDS).await?);
+        let rate = tokio::task::spawn_blocking(move || alone.work(&of_alone, first)).await??;
+        let of_turn = drive(args, texts, address, Period { first, warm_up: TURN_WARM_UP, lasts: TURN }).await?;
+        // Texts differ in length, and the two don't get through the same number.
+        shares.push(of_turn.tokens as f64 / TURN.as_secs_f64() / rate.tokens);
+        rates.push(rate.texts);
+        seen.add(of_turn);
+        bar.inc(1);
     }
-    let measured = Measured::of(args, seen, turns * TURN_SECONDS);
-    let alone = encoded as f64 / seconds;
-    Ok(Measured { encoder_texts_per_s: Some(alone), encoder_share: Some(measured.texts_per_s / alone), ..measured })
+    bar.finish_and_clear();
+    let measured = Measured::of(args, seen, TURN * u32::try_from(turns).unwrap_or(u32::MAX));
+    [&mut rates, &mut shares].map(|values| values.sort_by(f64::total_cmp));
+    let (alone, share) = (quantile(&rates, 0.5), quantile(&shares, 0.5));
+    Ok(Measured { encoder_texts_per_s: Some(alone), encoder_share: Some(share), ..measured })
 }
 
-async fn drive(args: &ServerArgs, texts: &Arc<Vec<String>>, address: SocketAddr, seconds: u64) -> anyhow::Result<Seen> {
-    let begins = Instant::now() + WARM_UP;
-    let ends = begins + Duration::from_secs(seconds);
-    let next = Arc::new(AtomicUsize::new(0));
+/// When calls are made, and with which texts.
+#[derive(Clone, Copy)]
+struct Period {
+    /// Number of the text that is sent first.
+    first: usize,
+    /// What passes before calls count.
+    warm_up: Duration,
+    lasts: Duration,
+}
+
+impl Period {
+    fn whole(args: &ServerArgs) -> Self {
+        Self { first: 0, warm_up: WARM_UP, lasts: Duration::from_secs(args.seconds) }
+    }
+}
+
+async fn drive(
+    args: &ServerArgs,
+    texts: &Arc<Vec<String>>,
+    address: SocketAddr,
+    period: Period,
+) -> anyhow::Result<Seen> {
+    let begins = Instant::now() + period.warm_up;
+    let ends = begins + period.lasts;
+    let next = Arc::new(AtomicUsize::new(period.first));
     let mut channels = Vec::new();
     for _ in 0..(usize::from(args.callers) + usize::from(args.bulk)).div_ceil(CALLERS_A_CONNECTION) {
         channels.push(connect(address).await?);
@@ -244,7 +304,7 @@ async fn drive(args: &ServerArgs, texts: &Arc<Vec<String>>, address: SocketAddr,
     let singles: Vec<_> = singles.collect();
     let bulk = of_caller.take(usize::from(args.bulk)).map(|channel| tokio::spawn(caller(channel).call_in_bulk()));
     let bulk: Vec<_> = bulk.collect();
-    let bar = bar("measuring", seconds, args.quiet);
+    let bar = bar("measuring", period.lasts.as_secs(), args.quiet || args.beside_encoder);
     while Instant::now() < ends {
         tokio::time::sleep(Duration::from_millis(250).min(ends.saturating_duration_since(Instant::now()))).await;
         bar.set_position(begins.elapsed().as_secs());
@@ -261,9 +321,9 @@ async fn drive(args: &ServerArgs, texts: &Arc<Vec<String>>, address: SocketAddr,
 }
 
 impl Measured {
-    fn of(args: &ServerArgs, mut seen: Seen, seconds: u64) -> Self {
+    fn of(args: &ServerArgs, mut seen: Seen, lasted: Duration) -> Self {
         seen.milliseconds.sort_by(f64::total_cmp);
-        let seconds = seconds as f64;
+        let seconds = lasted.as_secs_f64();
         Self {
             callers: args.callers,
             bulk_callers: args.bulk,
@@ -312,14 +372,18 @@ impl Caller {
         v1::Feedback { id: number.to_string(), text, ..Default::default() }
     }
 
+    fn counts_now(&self) -> bool {
+        (self.begins..=self.ends).contains(&Instant::now())
+    }
+
     async fn call(mut self) -> Seen {
         let mut seen = Seen::default();
         while Instant::now() < self.ends {
             let request = v1::ClassifyRequest { feedback: Some(self.feedback()), request_id: String::new() };
             let began = Instant::now();
             let answer = self.client.classify(request).await;
-            // What was under way when counting began, or is when it ends, does not count.
-            if began < self.begins || Instant::now() > self.ends {
+            // As many calls are under way when counting begins as when it ends: each is counted where it ends.
+            if !self.counts_now() {
                 continue;
             }
             match answer {
@@ -339,9 +403,8 @@ impl Caller {
         while Instant::now() < self.ends {
             let items = (0..BATCH).map(|_| v1::BatchClassifyItem { feedback: Some(self.feedback()) }).collect();
             let request = v1::BatchClassifyRequest { items, request_id: String::new() };
-            let began = Instant::now();
             let Ok(answer) = self.client.batch_classify(request).await else { continue };
-            if began >= self.begins && Instant::now() <= self.ends {
+            if self.counts_now() {
                 let is_tagged = |result: &&v1::BatchClassifyResult| {
                     matches!(result.result, Some(batch_classify_result::Result::Tags(_)))
                 };
