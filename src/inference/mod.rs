@@ -5,6 +5,7 @@
 
 mod bert;
 mod cache;
+mod decoder;
 mod encoder;
 mod kernel;
 mod kernels;

@@ -1,0 +1,9 @@
+//! The text side of a language model: its tokens, its way to write a chat, the form that an answer is held to, and the choice of the
+//! next token.
+//!
+//! Enters: the named values of a GGUF file, messages, scores of tokens. Leaves: token ids and text. Never here: tasks, prompts,
+//! transport.
+
+mod vocabulary;
+
+pub use vocabulary::{Decoder, Metadata, MetadataError, Segment, Vocabulary};
