@@ -4,6 +4,8 @@
 //! Enters: the named values of a GGUF file, messages, scores of tokens. Leaves: token ids and text. Never here: tasks, prompts,
 //! transport.
 
+mod grammar;
 mod vocabulary;
 
+pub use grammar::{Grammar, GrammarEnv, MAX_CHOICES, MAX_DEPTH, MAX_PATTERN_BYTES, MAX_SCHEMAS, TokenMask};
 pub use vocabulary::{Decoder, Metadata, MetadataError, Segment, Vocabulary};
