@@ -5,7 +5,9 @@
 //! transport.
 
 mod grammar;
+mod sampling;
 mod vocabulary;
 
 pub use grammar::{Grammar, GrammarEnv, MAX_CHOICES, MAX_DEPTH, MAX_PATTERN_BYTES, MAX_SCHEMAS, TokenMask};
+pub use sampling::{Sampler, StopWatch};
 pub use vocabulary::{Decoder, Metadata, MetadataError, Segment, Vocabulary};
