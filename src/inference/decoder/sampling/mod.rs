@@ -17,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::grammar::TokenMask;
 use crate::inference::{LanguageModelError, Sampling};
-use nucleus::{Scored, best, exp, heaviest};
+use nucleus::{Scored, Survey, keep_share, weight};
 
 pub use stops::StopWatch;
 
@@ -75,31 +75,28 @@ impl Sampler {
         if let Some(words) = mask {
             apply(words, scores);
         }
-        let Some(top) = top(scores) else {
+        let Some(survey) = Survey::new(scores) else {
             return Err(LanguageModelError::Failed("no token that may come has a score".to_owned()));
         };
+        let top = survey.top;
         let Sampling { temperature, top_k, top_p, min_p, .. } = self.settings;
         if temperature == 0.0 || top_k == 1 || min_p == 1.0 {
             return Ok(top.token);
         }
-        let everything = top_k == 0 && top_p >= 1.0 && min_p == 0.0;
-        if everything {
-            return Ok(self.draw_among_all(scores, top));
-        }
+        let least = if min_p > 0.0 { top.score + min_p.ln() } else { f32::NEG_INFINITY };
         let mut kept = match top_k {
-            0 if top_p >= 1.0 => above(scores, top.score + min_p.ln()),
-            0 => heaviest(scores, top.score, top_p),
+            0 if top_p >= 1.0 && min_p == 0.0 => return Ok(self.draw_among_all(&survey)),
+            0 if top_p >= 1.0 => survey.above(least),
+            0 => survey.heaviest(top_p),
             _ => {
-                let mut kept = best(scores, top.score, top_k);
+                let mut kept = survey.best(top_k);
                 if top_p < 1.0 {
-                    nucleus::keep_share(&mut kept, top.score, top_p);
+                    keep_share(&mut kept, top.score, top_p);
                 }
                 kept
             }
         };
-        if min_p > 0.0 {
-            kept.retain(|scored| scored.score >= top.score + min_p.ln());
-        }
+        kept.retain(|scored| scored.score >= least);
         Ok(self.draw(&kept, top))
     }
 
@@ -120,8 +117,8 @@ impl Sampler {
     }
 
     fn draw(&mut self, kept: &[Scored], top: Scored) -> u32 {
-        let temperature = self.settings.temperature;
-        let weight = |scored: &Scored| exp((scored.score - top.score) / temperature);
+        let scale = self.settings.temperature.recip();
+        let weight = |scored: &Scored| weight((scored.score - top.score) * scale);
         let total: f32 = kept.iter().map(weight).sum();
         let mut left = self.random.random::<f32>() * total;
         for scored in kept {
@@ -135,28 +132,24 @@ impl Sampler {
     }
 
     /// Chunk by chunk, so that only the one in which the draw ends is walked token by token.
-    fn draw_among_all(&mut self, scores: &[f32], top: Scored) -> u32 {
-        let temperature = self.settings.temperature;
-        let weight = |score: &f32| exp((score - top.score) / temperature);
-        let sum = |chunk: &[f32]| chunk.iter().map(weight).sum::<f32>();
-        let sums: Vec<f32> = scores.chunks(nucleus::CHUNK).map(sum).collect();
-        let mut left = self.random.random::<f32>() * sums.iter().sum::<f32>();
-        let mut first = 0_u32;
-        for (chunk, sum) in scores.chunks(nucleus::CHUNK).zip(&sums) {
+    fn draw_among_all(&mut self, survey: &Survey) -> u32 {
+        let scale = self.settings.temperature.recip();
+        let weights = survey.weights(scale);
+        let mut left = self.random.random::<f32>() * weights.iter().sum::<f32>();
+        for (sum, chunk) in weights.iter().zip(survey.chunks()) {
             if left < *sum {
-                for (token, score) in (first..).zip(chunk) {
-                    left -= weight(score);
+                for scored in chunk {
+                    left -= weight((scored.score - survey.top.score) * scale);
                     if left < 0.0 {
-                        return token;
+                        return scored.token;
                     }
                 }
                 break;
             }
             left -= *sum;
-            first += chunk.len() as u32;
         }
         // What rounding leaves over.
-        top.token
+        survey.top.token
     }
 }
 
@@ -176,29 +169,4 @@ fn apply(words: &[u32], scores: &mut [f32]) {
             }
         }
     }
-}
-
-/// The token with the best score, the first of equals. Scores that are no number count as minus infinity.
-fn top(scores: &mut [f32]) -> Option<Scored> {
-    let mut best = Scored { token: 0, score: f32::NEG_INFINITY };
-    for (chunk, first) in scores.chunks_mut(nucleus::CHUNK).zip((0_u32..).step_by(nucleus::CHUNK)) {
-        let mut top = f32::NEG_INFINITY;
-        for score in chunk.iter_mut() {
-            // An infinite score would leave no probability to compare.
-            let usable = *score < f32::INFINITY;
-            *score = if usable { *score } else { f32::NEG_INFINITY };
-            top = if *score > top { *score } else { top };
-        }
-        if top > best.score
-            && let Some((token, score)) = (first..).zip(chunk.iter()).find(|(_, score)| **score == top)
-        {
-            best = Scored { token, score: *score };
-        }
-    }
-    (best.score > f32::NEG_INFINITY).then_some(best)
-}
-
-fn above(scores: &[f32], least: f32) -> Vec<Scored> {
-    let scored = (0_u32..).zip(scores).map(|(token, score)| Scored { token, score: *score });
-    scored.filter(|scored| scored.score >= least).collect()
 }
