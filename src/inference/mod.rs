@@ -5,7 +5,7 @@
 
 mod bert;
 mod cache;
-mod decoder;
+pub mod decoder;
 mod encoder;
 mod kernel;
 mod kernels;

@@ -4,10 +4,12 @@
 //! Enters: the named values of a GGUF file, messages, scores of tokens. Leaves: token ids and text. Never here: tasks, prompts,
 //! transport.
 
+mod chat;
 mod grammar;
 mod sampling;
 mod vocabulary;
 
+pub use chat::{ChatForm, ChatTemplate, MAX_MESSAGES};
 pub use grammar::{Grammar, GrammarEnv, MAX_CHOICES, MAX_DEPTH, MAX_PATTERN_BYTES, MAX_SCHEMAS, TokenMask};
 pub use sampling::{Sampler, StopWatch};
 pub use vocabulary::{Decoder, Metadata, MetadataError, Segment, Vocabulary};

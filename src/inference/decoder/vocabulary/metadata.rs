@@ -53,6 +53,12 @@ pub(super) fn token(metadata: &Metadata, key: &str, count: usize) -> Result<Opti
     }
 }
 
+/// Name of a token; empty if there is none.
+pub(in super::super) fn token_name(metadata: &Metadata, id: Option<u32>) -> Result<String, MetadataError> {
+    let tokens = texts(metadata, super::TOKENS)?.unwrap_or_default();
+    Ok(id.and_then(|id| tokens.get(id as usize)).copied().unwrap_or_default().to_owned())
+}
+
 /// A list of texts, if there is one.
 pub(super) fn texts<'a>(metadata: &'a Metadata, key: &str) -> Result<Option<Vec<&'a str>>, MetadataError> {
     list(metadata, key, "a text", |value| match value {

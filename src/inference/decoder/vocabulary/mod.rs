@@ -8,6 +8,7 @@ mod decoder;
 mod markers;
 mod merge;
 pub(super) mod metadata;
+mod pieces;
 mod pre_tokeniser;
 mod sentence_pieces;
 #[cfg(test)]
@@ -18,8 +19,9 @@ pub use metadata::{Metadata, MetadataError};
 
 use byte_pairs::{ByteAlphabet, BytePairs};
 use markers::{Cut, Markers};
+use pieces::{Kind, PieceBytes, ends, kinds};
 use pre_tokeniser::PreTokeniser;
-use sentence_pieces::{SPACE, SentencePieces, single_byte};
+use sentence_pieces::{SentencePieces, single_byte};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,63 +42,6 @@ named_enum! {
     }
 }
 
-/// What a token is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// A piece of text.
-    Text,
-    /// What no piece has.
-    Unknown,
-    /// Structure of the input: no text.
-    Control,
-    /// A piece of text that was added by hand: found before all others.
-    Added,
-    /// A place that no token takes.
-    Unused,
-    /// A single byte.
-    Byte,
-}
-
-impl Kind {
-    fn read(number: i64) -> Option<Self> {
-        [Self::Text, Self::Unknown, Self::Control, Self::Added, Self::Unused, Self::Byte]
-            .get(usize::try_from(number.checked_sub(1)?).ok()?)
-            .copied()
-    }
-}
-
-/// Tokens that end an answer, by their names.
-const ENDS: [&str; 12] = [
-    "<|im_end|>",
-    "<|endoftext|>",
-    "<end_of_turn>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<|end|>",
-    "<|end_of_text|>",
-    "<|return|>",
-    "<end_of_utterance>",
-    "<EOT>",
-    "_<EOT>",
-    "<｜end▁of▁sentence｜>",
-];
-
-/// Added tokens that structure the input of some models, whatever their file says of them.
-const STRUCTURE: [&str; 12] = [
-    "<start_of_turn>",
-    "<think>",
-    "</think>",
-    "<tool_call>",
-    "</tool_call>",
-    "<tool_response>",
-    "</tool_response>",
-    "[INST]",
-    "[/INST]",
-    "[SYSTEM_PROMPT]",
-    "[/SYSTEM_PROMPT]",
-    "[multimodal]",
-];
-
 /// A text to be split, with its trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Segment {
@@ -116,9 +61,7 @@ enum Splitter {
 pub struct Vocabulary {
     splitter: Splitter,
     kinds: Vec<Kind>,
-    /// Bytes of all tokens one after another, and where each ends.
-    bytes: Vec<u8>,
-    ends_of_bytes: Vec<usize>,
+    bytes: PieceBytes,
     control: Markers,
     added: Markers,
     /// Spaces behind control tokens belong to them.
@@ -152,17 +95,12 @@ impl Vocabulary {
         if ends.is_empty() {
             return Err(MetadataError::new("tokenizer.ggml.eos_token_id", "is missing: no token would end an answer"));
         }
-        let guarded = |kind: Kind, piece: &str| match kind {
-            Kind::Control | Kind::Unknown => true,
-            Kind::Added => STRUCTURE.contains(&piece) || (piece.starts_with("<|") && piece.ends_with("|>")),
-            Kind::Text | Kind::Unused | Kind::Byte => false,
-        };
         let all = || (0_u32..).zip(pieces.iter().copied()).zip(kinds.iter().copied());
         let of = |wanted: Kind| all().filter(move |(_, kind)| *kind == wanted).map(|(token, _)| token);
-        let control = Markers::new(all().filter(|((_, piece), kind)| guarded(*kind, piece)).map(|(token, _)| token))?;
-        let added = Markers::new(of(Kind::Added).filter(|(_, piece)| !guarded(Kind::Added, piece)))?;
+        let control = Markers::new(all().filter(|((_, piece), kind)| kind.is_guarded(piece)).map(|(token, _)| token))?;
+        let added = Markers::new(of(Kind::Added).filter(|(_, piece)| !Kind::Added.is_guarded(piece)))?;
         let alphabet = (algorithm == Algorithm::BytePairs).then(ByteAlphabet::new);
-        let (bytes, ends_of_bytes) = bytes(&pieces, &kinds, alphabet.as_ref())?;
+        let bytes = PieceBytes::new(&pieces, &kinds, alphabet.as_ref())?;
         let adds_bos = metadata::flag(metadata, "tokenizer.ggml.add_bos_token")?;
         let (splitter, usual_bos) = match algorithm {
             Algorithm::BytePairs => {
@@ -170,7 +108,7 @@ impl Vocabulary {
                 let usual_bos = pre_tokeniser.begins_texts();
                 let merges = "tokenizer.ggml.merges";
                 let merges = metadata::texts(metadata, merges)?.ok_or_else(|| missing(merges))?;
-                let text = |(id, piece)| (id, piece, bytes_of(&bytes, &ends_of_bytes, id));
+                let text = |(id, piece)| (id, piece, bytes.of(id));
                 let pairs = BytePairs::new(of(Kind::Text).map(text), &merges, pre_tokeniser)?;
                 (Splitter::BytePairs(pairs), usual_bos)
             }
@@ -200,7 +138,6 @@ impl Vocabulary {
             splitter,
             kinds,
             bytes,
-            ends_of_bytes,
             control,
             added,
         })
@@ -253,7 +190,7 @@ impl Vocabulary {
 
     /// Bytes of text that a token stands for; none for control tokens and ids that are no token.
     pub fn bytes(&self, id: u32) -> &[u8] {
-        bytes_of(&self.bytes, &self.ends_of_bytes, id)
+        self.bytes.of(id)
     }
 
     /// Turns tokens into text as they come.
@@ -317,58 +254,4 @@ impl Vocabulary {
             first = matches!(cut, Cut::Token(_));
         }
     }
-}
-
-fn kinds(metadata: &Metadata, pieces: &[&str]) -> Result<Vec<Kind>, MetadataError> {
-    let Some(numbers) = metadata::integers(metadata, TYPES)? else { return Ok(vec![Kind::Text; pieces.len()]) };
-    if numbers.len() != pieces.len() {
-        let problem = format!("has {} entries for {} tokens", numbers.len(), pieces.len());
-        return Err(MetadataError::new(TYPES, problem));
-    }
-    let kind = |(entry, (number, piece)): (usize, (&i64, &&str))| match Kind::read(*number) {
-        // Some files say that they are text.
-        Some(Kind::Text | Kind::Added) if ENDS.contains(piece) => Ok(Kind::Control),
-        Some(kind) => Ok(kind),
-        None => Err(MetadataError::new(TYPES, format!("entry {entry} is {number}; must be from 1 to 6"))),
-    };
-    numbers.iter().zip(pieces).enumerate().map(kind).collect()
-}
-
-fn ends(pieces: &[&str], kinds: &[Kind], named: [Option<u32>; 3]) -> Vec<u32> {
-    let known = (0_u32..).zip(pieces.iter().zip(kinds));
-    let known = known.filter(|(_, (piece, kind))| **kind == Kind::Control && ENDS.contains(piece)).map(|(id, _)| id);
-    let mut ends: Vec<u32> = known.chain(named.into_iter().flatten()).collect();
-    ends.sort_unstable();
-    ends.dedup();
-    ends
-}
-
-/// Bytes of all tokens one after another, and where each ends.
-fn bytes(
-    pieces: &[&str],
-    kinds: &[Kind],
-    alphabet: Option<&ByteAlphabet>,
-) -> Result<(Vec<u8>, Vec<usize>), MetadataError> {
-    let mut bytes = Vec::new();
-    let mut ends = Vec::with_capacity(pieces.len());
-    for (entry, (piece, kind)) in pieces.iter().zip(kinds).enumerate() {
-        let wrong = |problem: &str| MetadataError::new(TOKENS, format!("entry {entry}, {piece:?}, {problem}"));
-        match (kind, alphabet) {
-            (Kind::Control | Kind::Unknown | Kind::Unused, _) => {}
-            (Kind::Added, _) => bytes.extend_from_slice(piece.as_bytes()),
-            (Kind::Byte, _) => bytes.push(single_byte(piece).ok_or_else(|| wrong("must be a byte, like <0x0A>"))?),
-            (Kind::Text, Some(alphabet)) => {
-                bytes.extend(alphabet.decode(piece).ok_or_else(|| wrong("has characters that stand for no byte"))?);
-            }
-            (Kind::Text, None) => bytes.extend_from_slice(piece.replace(SPACE, " ").as_bytes()),
-        }
-        ends.push(bytes.len());
-    }
-    Ok((bytes, ends))
-}
-
-fn bytes_of<'a>(bytes: &'a [u8], ends: &[usize], id: u32) -> &'a [u8] {
-    let id = id as usize;
-    let start = id.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
-    ends.get(id).and_then(|end| bytes.get(start..*end)).unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use candle_core::quantized::gguf_file::Value;
 use proptest::prelude::*;
 
+use super::sentence_pieces::SPACE;
 use super::*;
 
 pub(in super::super) fn value_texts<T: AsRef<str>>(texts: &[T]) -> Value {
