@@ -4,6 +4,7 @@
 //! anything that decides or computes.
 
 mod heads;
+mod language_model;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::taxonomy::{Taxonomy, TaxonomyError};
 use crate::training::TrainingError;
 use heads::add_topics_of_examples;
 pub use heads::heads;
+pub use language_model::load_language_model;
 
 /// Vectors of the default taxonomy's examples, beside the model that made them.
 pub const SHIPPED_EXAMPLES: &str = "examples.safetensors";
@@ -46,6 +48,14 @@ pub enum AssemblyError {
     /// The model is not of the kind that is needed.
     #[error("models.encoder: {id:?} is {task}, an encoder is needed")]
     NotAnEncoder {
+        /// The model.
+        id: String,
+        /// What it is.
+        task: String,
+    },
+    /// The model is not of the kind that is needed.
+    #[error("{id:?} is {task}, a language model is needed; `otklik models list` shows which there are")]
+    NotALanguageModel {
         /// The model.
         id: String,
         /// What it is.

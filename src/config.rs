@@ -288,6 +288,18 @@ settings! {
         kernel: Kernel = Kernel::Auto, OneOf(&["auto", "f32", "cuda", "amx-int8", "avx512-vnni", "avx-vnni", "avx2", "neon-dotprod", "plain"]);
     }
 
+    /// The language model, where one is configured.
+    language_model: LanguageModelConfig {
+        /// Threads that compute for it; 0 is one a core.
+        threads: usize = 0, Integer(0, 1_024);
+        /// Most tokens of a prompt and its answer together; a model that reads fewer sets the limit. Memory grows with it.
+        context: usize = 4_096, Integer(64, 1_048_576);
+        /// Calls that may wait for it; more are refused with RESOURCE_EXHAUSTED.
+        queue_limit: usize = 16, Integer(1, 10_000);
+        /// Prompts whose beginnings are remembered, so that the next call with the same one reads only what is new in it.
+        remembered: usize = 4, Integer(1, 64);
+    }
+
     /// Decisions of tagging.
     tagging: TaggingConfig {
         /// Least probability of a topic that is reported.

@@ -2,6 +2,7 @@
 
 mod cases;
 mod encoder;
+mod language_model;
 mod search;
 mod server;
 
@@ -19,6 +20,8 @@ use otklik::training::TrainingError;
 pub enum BenchCommand {
     /// Measure the encoder on texts of your own: texts and tokens a second, one text at a time, and how near to 32 bits it is
     Encoder(encoder::EncoderArgs),
+    /// Measure a language model: tokens a second that it reads and that it writes, and its memory
+    LanguageModel(language_model::LanguageModelArgs),
     /// Measure the service over gRPC: texts a second, and latency, also while batches are worked through
     Server(server::ServerArgs),
     /// Measure the embedded case store: storing, searching, opening again, and how many of the truly nearest are found
@@ -31,6 +34,7 @@ pub enum BenchCommand {
 pub fn run(command: BenchCommand, config: Config) -> anyhow::Result<ExitCode> {
     match command {
         BenchCommand::Encoder(args) => encoder::run(&args, config),
+        BenchCommand::LanguageModel(args) => language_model::run(&args, config),
         BenchCommand::Server(args) => server::run(&args, config),
         BenchCommand::Cases(args) => cases::run(&args),
         BenchCommand::Search(args) => search::run(&args, config),

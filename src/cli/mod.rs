@@ -121,6 +121,7 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
         || error.downcast_ref::<AssemblyError>().is_some_and(|error| match error {
             AssemblyError::Model(_)
             | AssemblyError::NotAnEncoder { .. }
+            | AssemblyError::NotALanguageModel { .. }
             | AssemblyError::NoTokenizer { .. }
             | AssemblyError::Taxonomy(_)
             | AssemblyError::Examples(_)

@@ -65,6 +65,22 @@ pub enum InferenceError {
         /// What is wrong, and what is expected.
         problem: String,
     },
+    /// A language model would not fit in memory.
+    #[error(
+        "{} needs {needed_mb} MB with a context of {context} tokens, and {available_mb} MB are free: take a smaller model, or a \
+         shorter context (language_model.context)",
+        path.display()
+    )]
+    Memory {
+        /// The file.
+        path: PathBuf,
+        /// What it needs, in MB.
+        needed_mb: usize,
+        /// What there is, in MB.
+        available_mb: usize,
+        /// Tokens of keys and values that are counted in.
+        context: usize,
+    },
     /// The tokeniser refused a text.
     #[error("the text can't be split into tokens: {0}")]
     Tokenise(String),

@@ -20,8 +20,8 @@ use super::tensors::Tensors;
 use super::{ChatTemplate, Grammar, GrammarEnv, Sampler, StopWatch, Vocabulary};
 use crate::inference::kernels::GroupedKernel;
 use crate::inference::{
-    Answer, AnswerForm, ChatMessage, FinishReason, Generation, InferenceError, LanguageModel, LanguageModelError, Listener,
-    Usage,
+    Answer, AnswerForm, ChatMessage, FinishReason, Generation, InferenceError, LanguageModel, LanguageModelError,
+    Listener, Usage,
 };
 
 /// Tokens that are read at a time: whether the call is still wanted is asked in between.
@@ -108,7 +108,8 @@ impl LocalModel {
         let mut tensors = Tensors::open(&path)?;
         let vocabulary = Vocabulary::read(tensors.metadata()).map_err(|error| bad(error.to_string()))?;
         let vocabulary = Arc::new(vocabulary);
-        let chat = ChatTemplate::read(tensors.metadata(), &vocabulary).map_err(|error| bad(error.to_string()))?;
+        let chat =
+            ChatTemplate::read(tensors.metadata(), Arc::clone(&vocabulary)).map_err(|error| bad(error.to_string()))?;
         let grammars = GrammarEnv::new(Arc::clone(&vocabulary)).map_err(|error| bad(error.to_string()))?;
         let model = pool.install(|| Model::load(&mut tensors, kernel))?;
         if vocabulary.len() > model.vocabulary() {
@@ -418,8 +419,7 @@ impl Worker {
         cache: &mut Cache,
     ) -> Result<Answer, LanguageModelError> {
         let began = Instant::now();
-        let mut usage =
-            Usage { prompt_tokens: prompt.len(), cached_tokens: cache.tokens().len(), ..Usage::default() };
+        let mut usage = Usage { prompt_tokens: prompt.len(), cached_tokens: cache.tokens().len(), ..Usage::default() };
         let mut pending = prompt.get(cache.tokens().len()..).unwrap_or_default().to_vec();
         let mut first_at = None;
         let stops = if generation.form == AnswerForm::Free { generation.stops.as_slice() } else { &[] };
@@ -524,7 +524,7 @@ impl Worker {
         let mut cache = self.cache_for(&[])?;
         cache.truncate(0);
         let began = Instant::now();
-        let mut next = |cache: &mut Cache, tokens: &[u32]| -> Result<u32, LanguageModelError> {
+        let next = |cache: &mut Cache, tokens: &[u32]| -> Result<u32, LanguageModelError> {
             let state = self.read(cache, tokens, 1, wanted)?;
             let scores = self.scores(&state);
             let best = (0u32..).zip(&scores).max_by(|one, other| one.1.total_cmp(other.1));

@@ -1,15 +1,27 @@
-//! The text side of a language model: its tokens, its way to write a chat, the form that an answer is held to, and the choice of the
-//! next token.
+//! Language models: messages in, an answer out, token by token.
 //!
-//! Enters: the named values of a GGUF file, messages, scores of tokens. Leaves: token ids and text. Never here: tasks, prompts,
-//! transport.
+//! Enters: a GGUF file, then chats with the form that an answer must have. Leaves: texts. Of its files, `shape` and `tensors` read the
+//! weights, `model`, `layer`, `attention`, `rotary` and `cache` compute, `vocabulary`, `chat`, `grammar` and `sampling` turn texts to tokens
+//! and scores to text, and `engine` is the thread that does it all. Never here: tasks, prompts, transport.
 
+mod attention;
+mod cache;
 mod chat;
+mod engine;
 mod grammar;
+mod layer;
+mod model;
+mod rotary;
 mod sampling;
+mod shape;
+mod tensors;
+#[cfg(test)]
+mod tests;
 mod vocabulary;
 
 pub use chat::{ChatForm, ChatTemplate, MAX_MESSAGES};
+pub use engine::{LocalModel, LocalModelOptions, Measured};
 pub use grammar::{Grammar, GrammarEnv, MAX_CHOICES, MAX_DEPTH, MAX_PATTERN_BYTES, MAX_SCHEMAS, TokenMask};
 pub use sampling::{Sampler, StopWatch};
+pub use shape::Architecture;
 pub use vocabulary::{Decoder, Metadata, MetadataError, Segment, Vocabulary};

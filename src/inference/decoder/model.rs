@@ -40,7 +40,8 @@ impl Model {
         if !shape.head_width.is_multiple_of(16) {
             return Err(tensors.bad(format!("heads of {} numbers are not a multiple of 16", shape.head_width)));
         }
-        let vocabulary = tensors.rows("token_embd.weight").ok_or_else(|| tensors.bad("tensor token_embd.weight is missing"))?;
+        let vocabulary =
+            tensors.rows("token_embd.weight").ok_or_else(|| tensors.bad("tensor token_embd.weight is missing"))?;
         let tokens = tensors.matrix("token_embd.weight", hidden, vocabulary, 0..vocabulary)?;
         let output = match tensors.has("output.weight") {
             true => Some(tensors.matrix("output.weight", hidden, vocabulary, 0..vocabulary)?),
@@ -75,13 +76,7 @@ impl Model {
 
     /// Reads tokens behind those in the cache: the states of the last `wanted` of them, one behind the other, ready for
     /// [`Self::scores`]. `None` if `go_on` said no between two layers; the cache then is as it was.
-    pub fn read(
-        &self,
-        tokens: &[u32],
-        wanted: usize,
-        cache: &mut Cache,
-        go_on: &dyn Fn() -> bool,
-    ) -> Option<Vec<f32>> {
+    pub fn read(&self, tokens: &[u32], wanted: usize, cache: &mut Cache, go_on: &dyn Fn() -> bool) -> Option<Vec<f32>> {
         let hidden = self.shape.hidden;
         let (first, count) = (cache.tokens().len(), tokens.len());
         let mut states = vec![0.0; count * hidden];

@@ -126,11 +126,9 @@ impl Shape {
         let name = values.get("general.architecture").and_then(|value| value.to_string().ok());
         let name = name.ok_or("general.architecture is missing")?;
         let allowed = Architecture::ALL.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(", ");
-        let architecture = Architecture::ALL
-            .iter()
-            .copied()
-            .find(|one| one.as_str() == name)
-            .ok_or_else(|| format!("architecture {name:?} is not a language model that can be run; allowed: {allowed}"))?;
+        let architecture = Architecture::ALL.iter().copied().find(|one| one.as_str() == name).ok_or_else(|| {
+            format!("architecture {name:?} is not a language model that can be run; allowed: {allowed}")
+        })?;
         let of = Metadata { values, prefix: name.clone() };
         let (hidden, heads) = (of.count("embedding_length")?, of.count("attention.head_count")?);
         let value_heads = of.whole("attention.head_count_kv")?.unwrap_or(heads);
@@ -156,7 +154,9 @@ impl Shape {
             Some("linear") => of.number("rope.scaling.factor")?.unwrap_or(1.0),
             // Those of Phi 3 stand in tensors; without going beyond the first length they do not scale otherwise.
             Some("longrope") if architecture == Architecture::Phi3 => 1.0,
-            Some(other) => return Err(format!("{name}.rope.scaling.type {other:?} is not known; allowed: none, linear")),
+            Some(other) => {
+                return Err(format!("{name}.rope.scaling.type {other:?} is not known; allowed: none, linear"));
+            }
         };
         // Beyond the length that it learnt first, Phi 3 turns by other angles.
         let learnt = of.whole("rope.scaling.original_context_length")?.filter(|_| architecture == Architecture::Phi3);

@@ -153,7 +153,8 @@ fn group_of_q4_0(block: &[u8]) -> QuarterGroup {
     let scale = half_at(block, 0);
     let halves = block.get(2..).unwrap_or_default();
     let mut numbers = [0; GROUP];
-    for (number, byte) in numbers.iter_mut().zip(halves.iter().map(|byte| byte & 15).chain(halves.iter().map(|b| b >> 4)))
+    for (number, byte) in
+        numbers.iter_mut().zip(halves.iter().map(|byte| byte & 15).chain(halves.iter().map(|b| b >> 4)))
     {
         *number = byte;
     }

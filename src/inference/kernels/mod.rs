@@ -17,7 +17,6 @@ mod tiles;
 pub(crate) mod vectorise;
 
 pub(crate) use attention::{AttentionRoom, HeadShape, attention};
-#[allow(unused_imports)]
 pub(crate) use grouped::{GroupedKernel, GroupedMatrix, GroupedRows, QuarterGroup};
 pub(crate) use half::{HalfProducts, Operand, Room};
 pub(crate) use int8::{Activation, Int8Kernel, Int8Matrix, Int8Rows, Linear};

@@ -1,0 +1,509 @@
+//! Decoders small enough to be written down twice: each family beside a plain forward pass in 32 bits.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use candle_core::quantized::gguf_file::{self, Value};
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+
+use super::cache::Cache;
+use super::model::Model;
+use super::shape::Architecture;
+use super::tensors::Tensors;
+use super::vocabulary::tests::{MERGES, byte_pairs_metadata};
+use super::{LocalModel, LocalModelOptions};
+use crate::inference::kernels::GroupedKernel;
+use crate::inference::{
+    AnswerForm, ChatMessage, ChatRole, FinishReason, Generation, InferenceError, LanguageModel, LanguageModelError,
+    Sampling,
+};
+
+const HIDDEN: usize = 64;
+const HEADS: usize = 4;
+const VALUE_HEADS: usize = 2;
+const WIDTH: usize = 16;
+const FEED: usize = 96;
+const LAYERS: usize = 3;
+const EPSILON: f32 = 1e-5;
+const WINDOW: usize = 5;
+
+/// Weights in 32 bits by name, row by row.
+type Weights = HashMap<String, Vec<f32>>;
+
+struct Tiny {
+    architecture: Architecture,
+    weights: Weights,
+    vocabulary: usize,
+}
+
+/// Numbers that look random and are the same every time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as f32 / (1u64 << 30) as f32 - 1.0
+    }
+}
+
+/// Writes a decoder of random weights and keeps them.
+fn write(architecture: Architecture, path: &Path, kind: GgmlDType, tied: bool) -> Tiny {
+    let metadata = byte_pairs_metadata(&MERGES);
+    let Some(Value::Array(tokens)) = metadata.get("tokenizer.ggml.tokens") else { panic!("no tokens") };
+    let vocabulary = tokens.len();
+    let mut numbers = Numbers(7);
+    let mut weights = Weights::new();
+    let mut tensors: Vec<(String, QTensor)> = Vec::new();
+    let mut add = |name: String, dims: &[usize], kind: GgmlDType, middle: f32, size: f32| {
+        let values: Vec<f32> = (0..dims.iter().product()).map(|_| middle + size * numbers.next()).collect();
+        let tensor = Tensor::from_vec(values, dims, &Device::Cpu).unwrap();
+        let tensor = QTensor::quantize(&tensor, kind).unwrap();
+        let kept = tensor.dequantize(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        weights.insert(name.clone(), kept);
+        tensors.push((name, tensor));
+    };
+    let matrix = |outputs: usize, inputs: usize| [outputs, inputs];
+    add("token_embd.weight".to_owned(), &matrix(vocabulary, HIDDEN), GgmlDType::Q8_0, 0.0, 1.0);
+    if !tied {
+        add("output.weight".to_owned(), &matrix(vocabulary, HIDDEN), GgmlDType::Q8_0, 0.0, 0.5);
+    }
+    add("output_norm.weight".to_owned(), &[HIDDEN], GgmlDType::F32, 1.0, 0.3);
+    let (queries, values) = (HEADS * WIDTH, VALUE_HEADS * WIDTH);
+    for layer in 0..LAYERS {
+        let name = |part: &str| format!("blk.{layer}.{part}.weight");
+        add(name("attn_norm"), &[HIDDEN], GgmlDType::F32, 1.0, 0.3);
+        add(name("ffn_norm"), &[HIDDEN], GgmlDType::F32, 1.0, 0.3);
+        if architecture == Architecture::Phi3 {
+            add(name("attn_qkv"), &matrix(queries + 2 * values, HIDDEN), kind, 0.0, 0.3);
+            add(name("ffn_up"), &matrix(2 * FEED, HIDDEN), kind, 0.0, 0.3);
+        } else {
+            add(name("attn_q"), &matrix(queries, HIDDEN), kind, 0.0, 0.3);
+            add(name("attn_k"), &matrix(values, HIDDEN), kind, 0.0, 0.3);
+            add(name("attn_v"), &matrix(values, HIDDEN), kind, 0.0, 0.3);
+            add(name("ffn_gate"), &matrix(FEED, HIDDEN), kind, 0.0, 0.3);
+            add(name("ffn_up"), &matrix(FEED, HIDDEN), kind, 0.0, 0.3);
+        }
+        add(name("attn_output"), &matrix(HIDDEN, queries), kind, 0.0, 0.3);
+        add(name("ffn_down"), &matrix(HIDDEN, FEED), kind, 0.0, 0.3);
+        match architecture {
+            Architecture::Qwen2 => {
+                add(format!("blk.{layer}.attn_q.bias"), &[queries], GgmlDType::F32, 0.0, 1.0);
+                add(format!("blk.{layer}.attn_k.bias"), &[values], GgmlDType::F32, 0.0, 1.0);
+                add(format!("blk.{layer}.attn_v.bias"), &[values], GgmlDType::F32, 0.0, 1.0);
+            }
+            Architecture::Qwen3 | Architecture::Gemma3 => {
+                add(name("attn_q_norm"), &[WIDTH], GgmlDType::F32, 1.0, 0.3);
+                add(name("attn_k_norm"), &[WIDTH], GgmlDType::F32, 1.0, 0.3);
+            }
+            Architecture::Llama | Architecture::Phi3 => {}
+        }
+        if architecture == Architecture::Gemma3 {
+            add(name("post_attention_norm"), &[HIDDEN], GgmlDType::F32, 1.0, 0.3);
+            add(name("post_ffw_norm"), &[HIDDEN], GgmlDType::F32, 1.0, 0.3);
+        }
+    }
+    let mut values: Vec<(String, Value)> = metadata.into_iter().collect();
+    let mut of = |key: &str, value: Value| values.push((format!("{architecture}.{key}"), value));
+    of("block_count", Value::U32(LAYERS as u32));
+    of("embedding_length", Value::U32(HIDDEN as u32));
+    of("feed_forward_length", Value::U32(FEED as u32));
+    of("context_length", Value::U32(256));
+    of("attention.head_count", Value::U32(HEADS as u32));
+    of("attention.head_count_kv", Value::U32(VALUE_HEADS as u32));
+    of("attention.key_length", Value::U32(WIDTH as u32));
+    of("attention.layer_norm_rms_epsilon", Value::F32(EPSILON));
+    of("rope.freq_base", Value::F32(1_000.0));
+    if architecture == Architecture::Gemma3 {
+        of("attention.sliding_window", Value::U32(WINDOW as u32));
+        of("attention.sliding_window_pattern", Value::U32(2));
+    }
+    values.push(("general.architecture".to_owned(), Value::String(architecture.to_string())));
+    let values: Vec<(&str, &Value)> = values.iter().map(|(key, value)| (key.as_str(), value)).collect();
+    let tensors: Vec<(&str, &QTensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    gguf_file::write(&mut File::create(path).unwrap(), &values, &tensors).unwrap();
+    Tiny { architecture, weights, vocabulary }
+}
+
+/// The forward pass as one would write it down.
+impl Tiny {
+    fn weight(&self, name: &str) -> &[f32] {
+        &self.weights[&format!("{name}.weight")]
+    }
+
+    fn multiply(&self, name: &str, outputs: std::ops::Range<usize>, input: &[f32]) -> Vec<f32> {
+        let weights = self.weight(name);
+        let bias = self.weights.get(&format!("{name}.bias"));
+        outputs
+            .map(|output| {
+                let row = &weights[output * input.len()..][..input.len()];
+                let product: f32 = row.iter().zip(input).map(|(weight, input)| weight * input).sum();
+                product + bias.map_or(0.0, |bias| bias[output])
+            })
+            .collect()
+    }
+
+    fn norm(&self, name: &str, values: &[f32]) -> Vec<f32> {
+        let Some(weights) = self.weights.get(&format!("{name}.weight")) else { return values.to_vec() };
+        values
+            .chunks(weights.len())
+            .flat_map(|values| {
+                let mean = values.iter().map(|value| value * value).sum::<f32>() / values.len() as f32;
+                let scale = 1.0 / (mean + EPSILON).sqrt();
+                values.iter().zip(weights).map(move |(value, weight)| value * scale * weight).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    fn turn(&self, values: &mut [f32], position: usize, base: f32) {
+        for head in values.chunks_mut(WIDTH) {
+            for pair in 0..WIDTH / 2 {
+                let angle = position as f32 * base.powf(-2.0 * pair as f32 / WIDTH as f32);
+                let (one, other) = match self.architecture {
+                    Architecture::Llama => (2 * pair, 2 * pair + 1),
+                    _ => (pair, pair + WIDTH / 2),
+                };
+                let (a, b) = (head[one], head[other]);
+                head[one] = a * angle.cos() - b * angle.sin();
+                head[other] = a * angle.sin() + b * angle.cos();
+            }
+        }
+    }
+
+    /// Scores behind each token.
+    fn scores(&self, tokens: &[u32]) -> Vec<Vec<f32>> {
+        let is_gemma = self.architecture == Architecture::Gemma3;
+        let is_phi = self.architecture == Architecture::Phi3;
+        let scale = if is_gemma { (HIDDEN as f32).sqrt() } else { 1.0 };
+        let mut states: Vec<Vec<f32>> = tokens
+            .iter()
+            .map(|token| {
+                let row = &self.weight("token_embd")[*token as usize * HIDDEN..][..HIDDEN];
+                row.iter().map(|value| value * scale).collect()
+            })
+            .collect();
+        let (queries, values) = (HEADS * WIDTH, VALUE_HEADS * WIDTH);
+        for layer in 0..LAYERS {
+            let name = |part: &str| format!("blk.{layer}.{part}");
+            let slides = is_gemma && (layer + 1) % 2 != 0;
+            let base = if slides { 10_000.0 } else { 1_000.0 };
+            let (mut keys, mut seen) = (Vec::new(), Vec::new());
+            for (position, state) in states.iter_mut().enumerate() {
+                let normed = self.norm(&name("attn_norm"), state);
+                let [query, key, value] = if is_phi {
+                    let joined = self.multiply(&name("attn_qkv"), 0..queries + 2 * values, &normed);
+                    [&joined[..queries], &joined[queries..queries + values], &joined[queries + values..]]
+                        .map(<[f32]>::to_vec)
+                } else {
+                    [("attn_q", queries), ("attn_k", values), ("attn_v", values)]
+                        .map(|(part, outputs)| self.multiply(&name(part), 0..outputs, &normed))
+                };
+                let mut query = self.norm(&name("attn_q_norm"), &query);
+                let mut key = self.norm(&name("attn_k_norm"), &key);
+                self.turn(&mut query, position, base);
+                self.turn(&mut key, position, base);
+                keys.push(key);
+                seen.push(value);
+                let mut attended = Vec::new();
+                for head in 0..HEADS {
+                    let of_head = |values: &[f32]| {
+                        let start = head / (HEADS / VALUE_HEADS) * WIDTH;
+                        values[start..start + WIDTH].to_vec()
+                    };
+                    let from = if slides { (position + 1).saturating_sub(WINDOW) } else { 0 };
+                    let query = &query[head * WIDTH..][..WIDTH];
+                    let weights: Vec<f32> = (from..=position)
+                        .map(|at| {
+                            let product: f32 =
+                                of_head(&keys[at]).iter().zip(query).map(|(key, query)| key * query).sum();
+                            (product / (WIDTH as f32).sqrt()).exp()
+                        })
+                        .collect();
+                    let sum: f32 = weights.iter().sum();
+                    let mut found = vec![0.0; WIDTH];
+                    for (at, weight) in (from..=position).zip(&weights) {
+                        found
+                            .iter_mut()
+                            .zip(of_head(&seen[at]))
+                            .for_each(|(found, value)| *found += weight / sum * value);
+                    }
+                    attended.extend(found);
+                }
+                let branch = self.multiply(&name("attn_output"), 0..HIDDEN, &attended);
+                let branch = self.norm(&name("post_attention_norm"), &branch);
+                state.iter_mut().zip(branch).for_each(|(state, branch)| *state += branch);
+                let normed = self.norm(&name("ffn_norm"), state);
+                let (gate, up) = if is_phi {
+                    let both = self.multiply(&name("ffn_up"), 0..2 * FEED, &normed);
+                    (both[..FEED].to_vec(), both[FEED..].to_vec())
+                } else {
+                    let of = |part: &str| self.multiply(&name(part), 0..FEED, &normed);
+                    (of("ffn_gate"), of("ffn_up"))
+                };
+                let activated = |gate: f32| match is_gemma {
+                    true => 0.5 * gate * (1.0 + (0.797_884_6 * (gate + 0.044_715 * gate.powi(3))).tanh()),
+                    false => gate / (1.0 + (-gate).exp()),
+                };
+                let middle: Vec<f32> = gate.iter().zip(up).map(|(gate, up)| activated(*gate) * up).collect();
+                let branch = self.multiply(&name("ffn_down"), 0..HIDDEN, &middle);
+                let branch = self.norm(&name("post_ffw_norm"), &branch);
+                state.iter_mut().zip(branch).for_each(|(state, branch)| *state += branch);
+            }
+        }
+        let output = if self.weights.contains_key("output.weight") { "output" } else { "token_embd" };
+        states.iter().map(|state| self.multiply(output, 0..self.vocabulary, &self.norm("output_norm", state))).collect()
+    }
+}
+
+fn cosine(one: &[f32], other: &[f32]) -> f32 {
+    let dot = |one: &[f32], other: &[f32]| one.iter().zip(other).map(|(a, b)| a * b).sum::<f32>();
+    dot(one, other) / (dot(one, one) * dot(other, other)).sqrt()
+}
+
+fn tokens(count: usize) -> Vec<u32> {
+    (0..count).map(|at| (at * 37 % 251) as u32).collect()
+}
+
+#[test]
+fn every_family_gives_what_a_plain_forward_pass_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    for (at, architecture) in Architecture::ALL.iter().copied().enumerate() {
+        for kind in [GgmlDType::Q4_0, GgmlDType::Q8_0] {
+            let tiny = write(architecture, &path, kind, at % 2 == 0);
+            let model = Model::load(&mut Tensors::open(&path).unwrap(), GroupedKernel::best()).unwrap();
+            let tokens = tokens(21);
+            let mut cache = Cache::new(model.shape(), 64);
+            let states = model.read(&tokens, tokens.len(), &mut cache, &|| true).unwrap();
+            for (given, expected) in model.scores(&states).chunks(tiny.vocabulary).zip(tiny.scores(&tokens)) {
+                let cosine = cosine(given, &expected);
+                assert!(cosine > 0.999, "{architecture} in {kind:?}: {cosine}");
+            }
+        }
+    }
+}
+
+#[test]
+fn tokens_read_at_once_or_one_by_one_or_again_have_the_same_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    for architecture in [Architecture::Gemma3, Architecture::Qwen2] {
+        write(architecture, &path, GgmlDType::Q4_0, true);
+        for kernel in GroupedKernel::available() {
+            let model = Model::load(&mut Tensors::open(&path).unwrap(), kernel).unwrap();
+            let tokens = tokens(70);
+            let mut cache = Cache::new(model.shape(), 128);
+            let read =
+                |cache: &mut Cache, tokens: &[u32]| model.scores(&model.read(tokens, 1, cache, &|| true).unwrap());
+            let together = read(&mut cache, &tokens);
+            assert_eq!((cache.tokens().len(), cache.room()), (70, 58));
+            cache.truncate(0);
+            for tokens in tokens[..69].chunks(1) {
+                read(&mut cache, tokens);
+            }
+            assert_eq!(read(&mut cache, &tokens[69..]), together, "one by one, {}", kernel.name());
+            cache.truncate(40);
+            read(&mut cache, &tokens[40..43]);
+            assert_eq!(read(&mut cache, &tokens[43..]), together, "in parts, {}", kernel.name());
+            assert_eq!(cache.common(&[&tokens[..50], &[250][..]].concat()), 50);
+            assert!(model.read(&tokens, 1, &mut cache, &|| false).is_none());
+            assert_eq!(cache.tokens().len(), 70);
+        }
+    }
+}
+
+fn options(path: PathBuf) -> LocalModelOptions {
+    LocalModelOptions {
+        id: "tiny".to_owned(),
+        sha256: "00".to_owned(),
+        path,
+        threads: 2,
+        context: 200,
+        queue_limit: 2,
+        remembered: 2,
+        memory_limit: None,
+    }
+}
+
+fn local(folder: &Path) -> LocalModel {
+    let path = folder.join("model.gguf");
+    write(Architecture::Qwen2, &path, GgmlDType::Q4_0, true);
+    LocalModel::load(options(path)).unwrap()
+}
+
+fn messages(user: &str) -> Vec<ChatMessage> {
+    vec![ChatMessage::new(ChatRole::System, "say it in a few words"), ChatMessage::new(ChatRole::User, user)]
+}
+
+fn generation(user: &str) -> Generation {
+    Generation {
+        messages: messages(user),
+        form: AnswerForm::Free,
+        sampling: Sampling { temperature: 1.0, seed: 5, ..Sampling::default() },
+        max_tokens: 24,
+        stops: Vec::new(),
+        deadline: None,
+    }
+}
+
+#[tokio::test]
+async fn the_same_seed_says_the_same_whatever_was_read_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = local(folder.path());
+    let first = model.answer(generation("the first"), None).await.unwrap();
+    assert_eq!(first.usage.cached_tokens, 0);
+    let other = model.answer(generation("the other"), None).await.unwrap();
+    assert!(other.usage.cached_tokens > 10, "{:?}", other.usage);
+    assert_ne!(other.text, first.text);
+    let again = model.answer(generation("the first"), None).await.unwrap();
+    assert_eq!((&again.text, again.finish), (&first.text, first.finish));
+    assert_eq!(again.usage.cached_tokens, again.usage.prompt_tokens - 1);
+    let seed = |seed| Generation { sampling: Sampling { seed, ..generation("").sampling }, ..generation("the first") };
+    assert_ne!(model.answer(seed(6), None).await.unwrap().text, first.text);
+}
+
+#[tokio::test]
+async fn an_answer_comes_in_pieces_and_ends_when_nobody_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = local(folder.path());
+    let heard = Arc::new(std::sync::Mutex::new(String::new()));
+    let listener = {
+        let heard = Arc::clone(&heard);
+        Box::new(move |piece: &str| {
+            heard.lock().unwrap().push_str(piece);
+            ControlFlow::Continue(())
+        })
+    };
+    let answer = model.answer(generation("tell"), Some(listener)).await.unwrap();
+    assert_eq!(*heard.lock().unwrap(), answer.text);
+    assert!(answer.usage.answer_tokens <= 24 && !answer.text.is_empty());
+
+    let pieces = Arc::new(AtomicUsize::new(0));
+    let listener = {
+        let pieces = Arc::clone(&pieces);
+        Box::new(move |_: &str| {
+            pieces.fetch_add(1, Ordering::Relaxed);
+            ControlFlow::Break(())
+        })
+    };
+    let cut = model.answer(generation("tell"), Some(listener)).await.unwrap();
+    assert_eq!((cut.finish, pieces.load(Ordering::Relaxed)), (FinishReason::Cancelled, 1));
+    assert!(answer.text.starts_with(&cut.text));
+}
+
+#[tokio::test]
+async fn an_answer_in_a_form_keeps_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = local(folder.path());
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": { "topic": { "enum": ["cards", "the app"] }, "urgent": { "type": "boolean" } },
+        "required": ["topic", "urgent"],
+        "additionalProperties": false,
+    });
+    for seed in 0..20 {
+        let sampling = Sampling { temperature: 1.0, seed, ..Sampling::default() };
+        let form = AnswerForm::Json(schema.clone());
+        let asked = Generation { form, sampling, max_tokens: 80, ..generation("which") };
+        let answer = model.answer(asked, None).await.unwrap();
+        assert_eq!(answer.finish, FinishReason::Stop);
+        let value: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
+        assert!(["cards", "the app"].contains(&value["topic"].as_str().unwrap()) && value["urgent"].is_boolean());
+        let form = AnswerForm::Choice(vec!["yes".to_owned(), "no, never".to_owned()]);
+        let chosen = model.answer(Generation { form, sampling, ..generation("which") }, None).await.unwrap();
+        assert!(["yes", "no, never"].contains(&chosen.text.as_str()), "{}", chosen.text);
+    }
+}
+
+#[tokio::test]
+async fn choices_are_weighed_alike_alone_and_behind_a_remembered_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = local(folder.path());
+    let choices: Vec<String> = ["cards", "the app", "the"].map(str::to_owned).to_vec();
+    let first = model.choose(messages("which"), choices.clone(), None).await.unwrap();
+    assert_eq!(first.len(), 3);
+    assert!((first.iter().sum::<f32>() - 1.0).abs() < 1e-4 && first.iter().all(|share| *share > 0.0), "{first:?}");
+    let again = model.choose(messages("which"), choices, None).await.unwrap();
+    assert_eq!(again, first);
+    let none = model.choose(messages("which"), vec!["a".to_owned(), String::new()], None).await;
+    assert!(matches!(none, Err(LanguageModelError::Invalid { field, .. }) if field == "choices[1]"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_refused_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = local(folder.path());
+    let long = model.answer(generation(&"the ".repeat(300)), None).await;
+    assert!(matches!(long, Err(LanguageModelError::TooLong { context: 200, answer_tokens: 24, .. })), "{long:?}");
+    let late = Generation { deadline: Some(Instant::now()), ..generation("late") };
+    assert_eq!(model.answer(late, None).await, Err(LanguageModelError::DeadlineExceeded));
+    let none = Generation { max_tokens: 0, ..generation("none") };
+    assert!(
+        matches!(model.answer(none, None).await, Err(LanguageModelError::Invalid { field, .. }) if field == "max_tokens")
+    );
+    let bad = Generation { form: AnswerForm::Regex("(".to_owned()), ..generation("bad") };
+    assert!(matches!(model.answer(bad, None).await, Err(LanguageModelError::Invalid { .. })));
+    // It answers on.
+    assert!(model.answer(generation("fine"), None).await.is_ok());
+}
+
+#[tokio::test]
+async fn calls_that_do_not_fit_in_the_queue_are_refused_and_those_that_left_are_not_computed() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = Arc::new(local(folder.path()));
+    let gate = Arc::new(std::sync::Barrier::new(2));
+    let listener = {
+        let gate = Arc::clone(&gate);
+        let mut waited = false;
+        Box::new(move |_: &str| {
+            if !waited {
+                waited = true;
+                gate.wait();
+            }
+            ControlFlow::Continue(())
+        })
+    };
+    let start = |asked: Generation, listener| {
+        let model = Arc::clone(&model);
+        tokio::spawn(async move { model.answer(asked, listener).await })
+    };
+    let busy = start(generation("busy"), Some(listener as crate::inference::Listener));
+    // The thread has taken the first call when two others fit behind it.
+    let mut waiting = Vec::new();
+    while waiting.len() < 2 {
+        let call = start(generation("waiting"), None);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if !call.is_finished() {
+            waiting.push(call);
+        }
+    }
+    let full = model.answer(generation("full"), None).await;
+    assert!(matches!(full, Err(LanguageModelError::Overloaded { limit: 2, .. })), "{full:?}");
+    let left = waiting.pop().unwrap();
+    left.abort();
+    let _ = left.await;
+    tokio::task::spawn_blocking(move || gate.wait()).await.unwrap();
+    assert!(busy.await.unwrap().is_ok());
+    assert!(waiting.pop().unwrap().await.unwrap().is_ok());
+}
+
+#[test]
+fn a_model_that_does_not_fit_or_is_none_is_refused_before_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    write(Architecture::Qwen2, &path, GgmlDType::Q4_0, true);
+    let refused = |options: LocalModelOptions| LocalModel::load(options).err().unwrap();
+    let little = refused(LocalModelOptions { memory_limit: Some(100_000), ..options(path.clone()) });
+    assert!(matches!(little, InferenceError::Memory { context: 200, .. }), "{little}");
+    assert!(little.to_string().contains("language_model.context"), "{little}");
+    let absent = refused(options(folder.path().join("absent.gguf")));
+    assert!(matches!(absent, InferenceError::Read { .. }), "{absent}");
+    std::fs::write(&path, b"GGUF, it says").unwrap();
+    let broken = refused(options(path));
+    assert!(matches!(broken, InferenceError::Format { .. }), "{broken}");
+}
