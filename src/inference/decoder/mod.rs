@@ -12,4 +12,4 @@ mod vocabulary;
 pub use chat::{ChatForm, ChatTemplate, MAX_MESSAGES};
 pub use grammar::{Grammar, GrammarEnv, MAX_CHOICES, MAX_DEPTH, MAX_PATTERN_BYTES, MAX_SCHEMAS, TokenMask};
 pub use sampling::{Sampler, StopWatch};
-pub use vocabulary::{Decoder, Metadata, MetadataError, Segment, Vocabulary};
+pub use vocabulary::{Decoder, Metadata, MetadataError, Segment, TokeniserAlgorithm, Vocabulary};
