@@ -24,4 +24,4 @@ pub use engine::{LocalModel, LocalModelOptions, Measured};
 pub use grammar::{Grammar, GrammarEnv, MAX_CHOICES, MAX_DEPTH, MAX_PATTERN_BYTES, MAX_SCHEMAS, TokenMask};
 pub use sampling::{Sampler, StopWatch};
 pub use shape::Architecture;
-pub use vocabulary::{Decoder, Metadata, MetadataError, Segment, Vocabulary};
+pub use vocabulary::{Decoder, Metadata, MetadataError, Segment, TokeniserAlgorithm, Vocabulary};

@@ -42,10 +42,12 @@ fn message(role: ChatRole, content: &str) -> ChatMessage {
 
 /// The text of a chat; `true` marks what may hold control tokens.
 fn written(segments: &[Segment]) -> Vec<(bool, &str)> {
-    let one = |segment| match segment {
-        &Segment::Template(ref text) => (true, text.as_str()),
-        &Segment::Content(ref text) => (false, text.as_str()),
-    };
+    fn one(segment: &Segment) -> (bool, &str) {
+        match segment {
+            Segment::Template(text) => (true, text),
+            Segment::Content(text) => (false, text),
+        }
+    }
     segments.iter().map(one).collect()
 }
 

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::inference::decoder::vocabulary::tests::{MERGES, byte_pairs_metadata};
+use crate::inference::decoder::vocabulary::tests::{MERGES, byte_pairs_metadata, sentence_pieces_metadata};
 
 static ENV: LazyLock<(Arc<Vocabulary>, GrammarEnv)> = LazyLock::new(|| {
     let vocabulary = Arc::new(Vocabulary::read(&byte_pairs_metadata(&MERGES)).unwrap());
@@ -107,6 +107,25 @@ fn what_must_come_is_not_asked_for() {
     assert!(grammar.may_end().unwrap());
     let mask = grammar.mask().unwrap().unwrap();
     assert!(ENV.0.ends().iter().all(|end| mask.allows(*end)) && !mask.allows(u32::from(b'a')));
+}
+
+#[test]
+fn a_byte_may_come_as_itself_or_as_a_piece() {
+    let metadata = sentence_pieces_metadata(&[("a", -1.0), ("▁", -2.0), ("▁a", -0.5)]);
+    let vocabulary = Arc::new(Vocabulary::read(&metadata).unwrap());
+    let env = GrammarEnv::new(vocabulary.clone()).unwrap();
+    let mut grammar = Grammar::new(&env, &AnswerForm::Regex("[a-c] a".to_owned())).unwrap();
+    let allowed = |grammar: &mut Grammar| -> Vec<u32> {
+        let mask = grammar.mask().unwrap().unwrap();
+        (0..vocabulary.len() as u32).filter(|id| mask.allows(*id)).collect()
+    };
+    let (bytes, pieces) = (7, 7 + 256);
+    assert_eq!(allowed(&mut grammar), [bytes + 0x61, bytes + 0x62, bytes + 0x63, pieces]);
+    grammar.commit(pieces).unwrap();
+    // What must come is split as the tokeniser splits it.
+    assert_eq!(grammar.forced().unwrap(), [pieces + 2]);
+    assert!(grammar.is_complete());
+    assert_eq!(allowed(&mut grammar), vocabulary.ends());
 }
 
 #[test]

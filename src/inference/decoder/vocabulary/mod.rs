@@ -34,7 +34,7 @@ const SCORES: &str = "tokenizer.ggml.scores";
 
 named_enum! {
     /// What a tokeniser does between words.
-    Algorithm {
+    TokeniserAlgorithm {
         /// Byte-level byte pairs.
         BytePairs = "gpt2",
         /// Scored pieces with bytes for what they lack.
@@ -82,7 +82,8 @@ impl Vocabulary {
     pub fn read(metadata: &Metadata) -> Result<Self, MetadataError> {
         let missing = |key: &str| MetadataError::new(key, "is missing: the file has no tokeniser");
         let name = metadata::text(metadata, MODEL)?.ok_or_else(|| missing(MODEL))?;
-        let algorithm: Algorithm = name.parse().map_err(|error| MetadataError::new(MODEL, format!("{error}")))?;
+        let algorithm: TokeniserAlgorithm =
+            name.parse().map_err(|error| MetadataError::new(MODEL, format!("{error}")))?;
         let pieces = metadata::texts(metadata, TOKENS)?.ok_or_else(|| missing(TOKENS))?;
         let count = pieces.len();
         if u32::try_from(count).is_err() {
@@ -99,11 +100,11 @@ impl Vocabulary {
         let of = |wanted: Kind| all().filter(move |(_, kind)| *kind == wanted).map(|(token, _)| token);
         let control = Markers::new(all().filter(|((_, piece), kind)| kind.is_guarded(piece)).map(|(token, _)| token))?;
         let added = Markers::new(of(Kind::Added).filter(|(_, piece)| !Kind::Added.is_guarded(piece)))?;
-        let alphabet = (algorithm == Algorithm::BytePairs).then(ByteAlphabet::new);
+        let alphabet = (algorithm == TokeniserAlgorithm::BytePairs).then(ByteAlphabet::new);
         let bytes = PieceBytes::new(&pieces, &kinds, alphabet.as_ref())?;
         let adds_bos = metadata::flag(metadata, "tokenizer.ggml.add_bos_token")?;
         let (splitter, usual_bos) = match algorithm {
-            Algorithm::BytePairs => {
+            TokeniserAlgorithm::BytePairs => {
                 let pre_tokeniser = PreTokeniser::read(metadata::text(metadata, "tokenizer.ggml.pre")?)?;
                 let usual_bos = pre_tokeniser.begins_texts();
                 let merges = "tokenizer.ggml.merges";
@@ -112,7 +113,7 @@ impl Vocabulary {
                 let pairs = BytePairs::new(of(Kind::Text).map(text), &merges, pre_tokeniser)?;
                 (Splitter::BytePairs(pairs), usual_bos)
             }
-            Algorithm::SentencePieces => {
+            TokeniserAlgorithm::SentencePieces => {
                 let scores = metadata::numbers(metadata, SCORES)?.ok_or_else(|| missing(SCORES))?;
                 if scores.len() != count {
                     return Err(MetadataError::new(SCORES, format!("has {} entries for {count} tokens", scores.len())));
@@ -141,6 +142,14 @@ impl Vocabulary {
             control,
             added,
         })
+    }
+
+    /// What its tokeniser does between words.
+    pub fn algorithm(&self) -> TokeniserAlgorithm {
+        match &self.splitter {
+            Splitter::BytePairs(_) => TokeniserAlgorithm::BytePairs,
+            Splitter::SentencePieces(_) => TokeniserAlgorithm::SentencePieces,
+        }
     }
 
     /// How many tokens there are: ids are below it.

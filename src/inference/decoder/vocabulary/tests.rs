@@ -93,6 +93,7 @@ fn names(vocabulary: &Vocabulary, ids: &[u32]) -> Vec<String> {
 #[test]
 fn bytes_are_joined_in_the_order_of_the_merges() {
     let vocabulary = byte_pairs();
+    assert_eq!(vocabulary.algorithm(), TokeniserAlgorithm::BytePairs);
     for (text, expected) in [
         ("the", &["the"][..]),
         ("then the", &["the", "n", " the"]),
