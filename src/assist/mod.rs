@@ -1,0 +1,3 @@
+//! Help for operators.
+pub mod playbook;
+pub(crate) mod reading;
