@@ -9,6 +9,7 @@ mod phrases;
 mod source;
 #[cfg(test)]
 mod tests;
+mod wording;
 
 use std::fmt;
 use std::io::Read;
@@ -18,14 +19,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
-use crate::taxonomy::Taxonomy;
 use crate::taxonomy::problems::Place;
 pub use crate::taxonomy::{Problem, Problems};
+use crate::taxonomy::{Taxonomy, TaxonomyError};
 pub use drafts::{DraftContext, DraftError, DraftGesture, render};
 pub use entries::{
     Above, Avoidance, DraftTemplate, Gesture, Intent, IntentExample, Limit, Occasion, ReplyLanguage, Times, Wording,
 };
-pub(crate) use phrases::PhraseSet;
+pub(crate) use phrases::{PhraseSet, tightness};
+pub use wording::limit_in_words;
 
 /// The default playbook as a file: a start for one of your own.
 pub const DEFAULT_SOURCE: &str = include_str!("../default_playbook.toml");
@@ -153,6 +155,46 @@ impl Playbook {
     /// Like [`Playbook::parse`]. With the default taxonomy it has no problems.
     pub fn default_playbook(taxonomy: &Taxonomy) -> Result<Self, PlaybookError> {
         Self::parse(DEFAULT_SOURCE, DEFAULT_FILE_NAME, taxonomy)
+    }
+
+    /// The playbook that comes with otklik, without the entries that name a topic, signal or team that a taxonomy does not have; and how many
+    /// those were. For a company that has a taxonomy of its own and no playbook yet.
+    ///
+    /// # Errors
+    /// Like [`Playbook::parse`]; what comes with a release has no problems.
+    pub fn default_for(taxonomy: &Taxonomy) -> Result<(Self, usize), PlaybookError> {
+        let whole = Taxonomy::default_taxonomy().map_err(|error| match error {
+            TaxonomyError::Read { path, problem } => PlaybookError::Read { path, problem },
+            TaxonomyError::Invalid(problems) => PlaybookError::Invalid(problems),
+        })?;
+        let Self { contents, gesture_phrases, avoidance_patterns, .. } = Self::default_playbook(&whole)?;
+        let before = contents.gestures.len() + contents.avoid.len() + contents.drafts.len();
+        let knows = |occasion: &Occasion| {
+            occasion.topics.iter().all(|topic| taxonomy.topic(topic).is_some())
+                && occasion.signals.iter().all(|signal| taxonomy.signal(signal).is_some())
+        };
+        let fits = |gesture: &Gesture| {
+            let (topics, signals) = (gesture.topics.clone(), gesture.signals.clone());
+            knows(&Occasion { topics, signals, kinds: Vec::new() })
+                && gesture.teams.iter().all(|team| taxonomy.team(team).is_some())
+        };
+        let source = source::Source {
+            gestures: contents.gestures.into_iter().zip(gesture_phrases).filter(|(entry, _)| fits(entry)).collect(),
+            avoid: contents.avoid.into_iter().zip(avoidance_patterns).filter(|(entry, _)| knows(&entry.when)).collect(),
+            drafts: contents.drafts.into_iter().filter(|entry| knows(&entry.when)).collect(),
+            intents: contents.intents,
+            name: contents.name,
+            edition: contents.edition,
+            currency: contents.currency,
+        };
+        let left_out = before - source.gestures.len() - source.avoid.len() - source.drafts.len();
+        let fitting = Self::build(source).map_err(|error| {
+            let mut problems = Problems::new(DEFAULT_SOURCE, DEFAULT_FILE_NAME);
+            let whole_file = Place { offset: 0, key: String::new() };
+            problems.report(&whole_file, format!("no version can be computed: {error}"));
+            PlaybookError::Invalid(problems)
+        })?;
+        Ok((fitting, left_out))
     }
 
     fn build(source: source::Source) -> Result<Self, serde_json::Error> {

@@ -16,15 +16,22 @@ impl PhraseSet {
         Self { phrases }
     }
 
-    /// Where the phrases stand among the words of one sentence, as ranges of words: from each word on the longest that begins there.
+    /// Where the phrases stand among the words of one sentence, as ranges of words: from each word on the tightest that begins there.
     pub(crate) fn find(&self, words: &[RuleWord<'_>]) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for start in 0..words.len() {
             let from = words.get(start..).unwrap_or_default();
-            if let Some(taken) = self.phrases.iter().filter_map(|phrase| phrase.words_matched(from)).max() {
+            if let Some(taken) =
+                self.phrases.iter().filter_map(|phrase| phrase.words_matched(from)).min_by_key(tightness)
+            {
                 found.push(start..start + taken);
             }
         }
         found
     }
+}
+
+/// Of matches the tightest counts, because far words meet by chance; one word alone says less than any two.
+pub(crate) fn tightness(words: &usize) -> (bool, usize) {
+    (*words == 1, *words)
 }

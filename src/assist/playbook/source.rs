@@ -91,19 +91,8 @@ pub(super) fn read(table: &DeTable<'_>, taxonomy: &Taxonomy, problems: &mut Prob
     }
 }
 
-const GESTURE_KEYS: [&str; 11] = [
-    "id",
-    "name",
-    "description",
-    "condition",
-    "topics",
-    "teams",
-    "signals",
-    "limit",
-    "cost",
-    "above",
-    "phrases",
-];
+const GESTURE_KEYS: [&str; 11] =
+    ["id", "name", "description", "condition", "topics", "teams", "signals", "limit", "cost", "above", "phrases"];
 const INTENT_KEYS: [&str; 4] = ["id", "name", "examples", "script"];
 const AVOIDANCE_KEYS: [&str; 5] = ["id", "when", "text", "why", "patterns"];
 const DRAFT_KEYS: [&str; 5] = ["id", "topics", "signals", "kinds", "text"];
@@ -180,7 +169,8 @@ impl Reader<'_, '_> {
         if let (Some(most), true) = (limit.amount, fields.has("cost"))
             && cost > most
         {
-            self.problems.report(&fields.place("cost"), format!("{cost} contradicts limit.amount, {most}: it costs more"));
+            self.problems
+                .report(&fields.place("cost"), format!("{cost} contradicts limit.amount, {most}: it costs more"));
         }
         fields.require("cost", "what it costs on average; 0 is allowed", self.problems);
         let above = self.above(fields, &limit);
@@ -230,7 +220,8 @@ impl Reader<'_, '_> {
         }
         for (one, other) in [("times", "days"), ("days", "times")] {
             if table.has(one) && !table.has(other) {
-                self.problems.report(&table.place(one), format!("needs {other} beside it: so many times in so many days"));
+                self.problems
+                    .report(&table.place(one), format!("needs {other} beside it: so many times in so many days"));
             }
         }
         if known.iter().all(|key| !table.has(key)) {
@@ -390,8 +381,10 @@ impl Reader<'_, '_> {
         let Some(id) = fields.words("id", limits::ID_CHARS, self.problems) else { return String::new() };
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         if !id.value.bytes().all(allowed) {
-            self.problems
-                .report(&id.place, format!("{:?} is not an id; allowed: lower-case latin letters, digits and `_`", id.value));
+            self.problems.report(
+                &id.place,
+                format!("{:?} is not an id; allowed: lower-case latin letters, digits and `_`", id.value),
+            );
         }
         id.value
     }

@@ -133,3 +133,14 @@ fn a_file_is_loaded_and_one_that_is_not_there_is_told() {
     std::fs::write(&path, SAMPLE).unwrap();
     assert_eq!(Playbook::load(&path, &taxonomy()).unwrap().name(), "sample");
 }
+
+#[test]
+fn the_default_playbook_fits_a_taxonomy_of_ones_own_without_what_that_lacks() {
+    let (whole, left_out) = Playbook::default_for(&taxonomy()).unwrap();
+    assert_eq!((whole.version(), left_out), (Playbook::default_playbook(&taxonomy()).unwrap().version(), 0));
+    let own = include_str!("../../taxonomy/sample.toml");
+    let (fitting, left_out) = Playbook::default_for(&Taxonomy::parse(own, "own.toml").unwrap()).unwrap();
+    assert!(left_out > 10 && fitting.gesture("answer_by_term").is_some() && fitting.gesture("refund_fee").is_none());
+    assert_eq!(fitting.gestures().len(), fitting.promised_by().count());
+    assert!(fitting.drafts().iter().any(|draft| draft.when.is_always()));
+}
