@@ -9,10 +9,11 @@ use super::playbook::{
     Avoidance, DraftContext, DraftGesture, DraftTemplate, Playbook, ReplyLanguage, limit_in_words, render,
 };
 use super::promises::{Circumstances, PromiseCheck, summary};
+use super::reading::Reading;
 use super::suggest::{allowed, blocking, ids, said_by_customer};
-use super::suggestion::{Draft, DraftSource, SimilarAdvice, SlotError};
+use super::suggestion::{AvoidedWords, Draft, DraftSource, SimilarAdvice, SlotError};
 use super::writer::{BriefGesture, DraftBrief, Writer};
-use crate::feedback::{Body, Feedback};
+use crate::feedback::{Body, CharSpan, Feedback};
 use crate::tags::Tags;
 use crate::taxonomy::Taxonomy;
 use crate::text::prepare;
@@ -62,7 +63,7 @@ pub(super) fn from_template(
         kind: feedback.kind.map(|kind| kind.to_string()),
     };
     let text = render(template, language, &context)?;
-    Ok(checked(playbook, &material.circumstances, text, language, (DraftSource::Template, &template.id), quote))
+    Ok(checked(playbook, material, text, (DraftSource::Template, &template.id), quote))
 }
 
 /// A writer's draft, begun from the template's.
@@ -108,26 +109,43 @@ pub(super) async fn written(
         let problem = format!("the draft has {chars} characters; allowed: 1 to {WRITTEN_CHARS}");
         return Err(super::writer::WriterError::Failed(problem).into());
     }
-    let (playbook, circumstances) = (Arc::clone(&assistant.playbook), Arc::clone(&material.circumstances));
+    let (playbook, material) = (Arc::clone(&assistant.playbook), material.clone());
     // A model may write anything in quotation marks: nothing of it counts as the customer's.
-    blocking(move || {
-        checked(&playbook, &circumstances, text, language, (DraftSource::Model, &template.template_id), None)
-    })
-    .await
+    blocking(move || checked(&playbook, &material, text, (DraftSource::Model, &template.template_id), None)).await
 }
 
 fn checked(
     playbook: &Playbook,
-    circumstances: &Circumstances,
+    material: &Material,
     text: String,
-    language: ReplyLanguage,
     (source, template_id): (DraftSource, &str),
     quote: Option<String>,
 ) -> Draft {
     let quoted: Vec<&str> = quote.as_deref().into_iter().collect();
-    let promises = PromiseCheck::new(playbook, circumstances).check_beside(&text, &quoted);
+    let promises = PromiseCheck::new(playbook, &material.circumstances).check_beside(&text, &quoted);
     let verdict = summary(&promises);
-    Draft { text, language, source, template_id: template_id.to_owned(), promises, verdict }
+    let avoided = avoided(playbook, &material.avoid, &text);
+    let template_id = template_id.to_owned();
+    Draft { text, language: material.language, source, template_id, promises, verdict, avoided }
+}
+
+/// Where a text does what is to be avoided here.
+fn avoided(playbook: &Playbook, avoid: &[Avoidance], text: &str) -> Vec<AvoidedWords> {
+    let reading = Reading::new(text);
+    let mut found = Vec::new();
+    for (avoidance, patterns) in playbook.avoided_by().filter(|(one, _)| avoid.iter().any(|here| here.id == one.id)) {
+        for sentence in reading.sentences() {
+            let words = reading.rule_words(sentence);
+            for range in patterns.find(&words) {
+                if let (Some(first), Some(last)) = (words.get(range.start), words.get(range.end.saturating_sub(1))) {
+                    let span = reading.original(CharSpan::new(first.span.start, last.span.end));
+                    found.push(AvoidedWords { avoidance_id: avoidance.id.clone(), span });
+                }
+            }
+        }
+    }
+    found.sort_by_key(|words| words.span);
+    found
 }
 
 /// The most particular template that applies; of equals the first of the playbook.

@@ -27,7 +27,8 @@ pub use gestures::{OfferStatus, OfferedGesture};
 use playbook::Playbook;
 pub use script::{DistanceBasis, ScriptCover, ScriptIndex};
 pub use suggestion::{
-    Draft, DraftSource, ScriptAdvice, SimilarAdvice, Slot, SlotContent, SlotError, SlotOutcome, SuggestRequest,
+    AvoidedWords, Draft, DraftSource, ScriptAdvice, SimilarAdvice, Slot, SlotContent, SlotError, SlotOutcome,
+    SuggestRequest,
 };
 pub use uses::{SuggestionUse, SuggestionUses, UseCounts, UsesError};
 pub use writer::{BriefGesture, DraftBrief, Writer, WriterError};

@@ -52,10 +52,6 @@ impl Reading {
         Self { prepared, lower, bytes, sentences }
     }
 
-    pub(crate) fn prepared(&self) -> &Prepared {
-        &self.prepared
-    }
-
     pub(crate) fn sentences(&self) -> &[Sentence] {
         &self.sentences
     }

@@ -225,7 +225,7 @@ impl Writer for BoldWriter {
         assert!(brief.gestures.iter().any(|gesture| gesture.id == "refund_fee" && gesture.limit.contains("1000 RUB")));
         assert_eq!(brief.resolutions, ["Вернули комиссию"]);
         assert!(!brief.masked_text.contains("900 123"), "{}", brief.masked_text);
-        Ok("Вернём вам комиссию 50 000 рублей.".to_owned())
+        Ok("Вернём вам комиссию 50 000 рублей. Позвоните нам завтра.".to_owned())
     }
 }
 
@@ -346,6 +346,10 @@ async fn a_models_draft_comes_after_the_templates_and_is_marked() {
     assert_eq!([drafts[0].source, drafts[1].source], [DraftSource::Template, DraftSource::Model]);
     assert_eq!(drafts[1].verdict, PromiseVerdict::NeedsSupervisor);
     assert_eq!(drafts[1].promises[0].reasons, [PromiseReason::AmountAbove]);
+    let avoided = &drafts[1].avoided;
+    assert_eq!((avoided.len(), avoided[0].avoidance_id.as_str()), (1, "send_elsewhere"));
+    assert_eq!(avoided[0].span.slice(&drafts[1].text), "Позвоните");
+    assert_eq!(drafts[0].avoided, []);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::promises::{Promise, PromiseVerdict};
 use super::script::ScriptCover;
 use super::writer::WriterError;
 use crate::cases::{CaseStoreError, OutcomeGroup, SimilarCase, TenantId};
-use crate::feedback::{Feedback, named_enum};
+use crate::feedback::{CharSpan, Feedback, named_enum};
 use crate::tagging::TaggingError;
 use crate::tags::{Tags, TeamId};
 
@@ -118,6 +118,17 @@ pub struct Draft {
     pub promises: Vec<Promise>,
     /// The gravest of the verdicts.
     pub verdict: PromiseVerdict,
+    /// Where it does what the playbook says to avoid.
+    pub avoided: Vec<AvoidedWords>,
+}
+
+/// Words that do what the playbook says to avoid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AvoidedWords {
+    /// The avoidance.
+    pub avoidance_id: String,
+    /// Where they stand, in characters of the text.
+    pub span: CharSpan,
 }
 
 /// Why a slot is empty.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -179,9 +179,6 @@ impl SuggestionUses {
         sum
     }
 }
-
-/// Shared counts.
-pub type SharedUses = Arc<SuggestionUses>;
 
 fn key(tenant: &TenantId, gesture_id: &str, topic: &str) -> String {
     let tenant = tenant.as_str();

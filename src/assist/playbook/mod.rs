@@ -5,6 +5,7 @@
 
 mod drafts;
 mod entries;
+mod limits;
 mod phrases;
 mod source;
 #[cfg(test)]

@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use toml::de::DeTable;
 
 use super::drafts;
-use super::entries::{
-    Above, Avoidance, DraftTemplate, Gesture, Intent, IntentExample, Limit, Occasion, ReplyLanguage, Times, Wording,
-};
+use super::entries::{Avoidance, DraftTemplate, Gesture, Intent, IntentExample, Occasion, ReplyLanguage, Wording};
 use super::phrases::PhraseSet;
 use crate::feedback::FeedbackKind;
 use crate::tags::{SignalId, TeamId, TopicId};
@@ -20,7 +18,7 @@ use crate::taxonomy::problems::{Place, Problems, did_you_mean};
 const SCHEMA: f64 = 1.0;
 
 /// What a file may hold at most; beyond it a file is refused, whoever wrote it.
-mod limits {
+pub(super) mod limits {
     pub const GESTURES: usize = 500;
     pub const INTENTS: usize = 1_000;
     pub const AVOIDANCES: usize = 500;
@@ -118,9 +116,9 @@ fn header(root: &Fields<'_>, problems: &mut Problems) -> (String, String, String
     (text(name), text(edition), text(currency))
 }
 
-struct Reader<'t, 'p> {
-    taxonomy: &'t Taxonomy,
-    problems: &'p mut Problems,
+pub(super) struct Reader<'t, 'p> {
+    pub(super) taxonomy: &'t Taxonomy,
+    pub(super) problems: &'p mut Problems,
 }
 
 /// An id that an entry has.
@@ -190,66 +188,6 @@ impl Reader<'_, '_> {
             phrases,
         };
         (gesture, set)
-    }
-
-    fn above(&mut self, fields: &Fields<'_>, limit: &Limit) -> Above {
-        let Some(given) = fields.string("above", self.problems) else { return Above::Supervisor };
-        match given.value.parse() {
-            Ok(_) if limit.is_empty() => {
-                self.problems.report(&given.place, "contradicts the missing limit: nothing is above it");
-                Above::Supervisor
-            }
-            Ok(above) => above,
-            Err(unknown) => {
-                self.problems.report(&given.place, unknown.to_string());
-                Above::Supervisor
-            }
-        }
-    }
-
-    fn limit(&mut self, fields: &Fields<'_>) -> Limit {
-        let known = ["amount", "percent", "times", "days", "soonest_hours"];
-        let Some(table) = fields.table("limit", &known, self.problems) else { return Limit::default() };
-        let amount = self.positive(&table, "amount", limits::AMOUNT);
-        let percent = self.positive(&table, "percent", 100.0);
-        let times = self.whole(&table, "times", limits::DAYS);
-        let days = self.whole(&table, "days", limits::DAYS);
-        let soonest_hours = self.positive(&table, "soonest_hours", limits::DAYS * 24.0);
-        if amount.is_some() && percent.is_some() {
-            self.problems.report(&table.place("percent"), "contradicts amount: a gesture is measured by one of them");
-        }
-        for (one, other) in [("times", "days"), ("days", "times")] {
-            if table.has(one) && !table.has(other) {
-                self.problems
-                    .report(&table.place(one), format!("needs {other} beside it: so many times in so many days"));
-            }
-        }
-        if known.iter().all(|key| !table.has(key)) {
-            self.problems.report(table.own_place(), format!("limits nothing; allowed: {}", known.join(", ")));
-        }
-        let times = times.zip(days).map(|(count, days)| Times { count, days });
-        Limit { amount, percent, times, soonest_hours }
-    }
-
-    /// A number from 0 to `most`.
-    fn positive(&mut self, fields: &Fields<'_>, key: &str, most: f64) -> Option<f64> {
-        let number = fields.number(key, self.problems)?;
-        if !(0.0..=most).contains(&number.value) {
-            self.problems.report(&number.place, format!("{} is out of range; allowed: 0 to {most}", number.value));
-            return None;
-        }
-        Some(number.value)
-    }
-
-    /// A whole number from 1 to `most`.
-    fn whole(&mut self, fields: &Fields<'_>, key: &str, most: f64) -> Option<u32> {
-        let number = fields.number(key, self.problems)?;
-        if !(1.0..=most).contains(&number.value) || number.value.fract() != 0.0 {
-            self.problems
-                .report(&number.place, format!("{} is not allowed; a whole number from 1 to {most} is", number.value));
-            return None;
-        }
-        Some(number.value as u32)
     }
 
     fn intent(&mut self, fields: &Fields<'_>) -> (Intent, Vec<Place>) {

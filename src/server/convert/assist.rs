@@ -7,7 +7,7 @@ use super::outcomes::similar_case;
 use super::{Faults, enums};
 use crate::assist::playbook::{Avoidance, Playbook, ReplyLanguage, limit_in_words};
 use crate::assist::promises::{Amount, Promise, Unit};
-use crate::assist::{Draft, OfferedGesture, ScriptAdvice, SimilarAdvice, SuggestionUse};
+use crate::assist::{AvoidedWords, Draft, OfferedGesture, ScriptAdvice, SimilarAdvice, SuggestionUse};
 use crate::config::LimitsConfig;
 use crate::server::wire::v1;
 use crate::tags::{TeamId, TopicId};
@@ -127,8 +127,13 @@ impl From<Draft> for v1::ReplyDraft {
             template_id: draft.template_id,
             promises: draft.promises.into_iter().map(Into::into).collect(),
             verdict: v1::PromiseVerdict::from(draft.verdict).into(),
+            avoided: draft.avoided.into_iter().map(avoided_words).collect(),
         }
     }
+}
+
+fn avoided_words(words: AvoidedWords) -> v1::AvoidedWords {
+    v1::AvoidedWords { avoidance_id: words.avoidance_id, span: Some(words.span.into()) }
 }
 
 impl From<Promise> for v1::Promise {
