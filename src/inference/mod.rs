@@ -5,6 +5,7 @@
 
 mod bert;
 mod cache;
+pub mod decoder;
 mod encoder;
 mod kernel;
 mod kernels;

@@ -126,8 +126,8 @@ pub fn run(args: &ServerArgs, config: Config) -> anyhow::Result<ExitCode> {
     let measured = runtime.block_on(async {
         match args.address {
             Some(address) => {
-                let seconds = Duration::from_secs(args.seconds);
-                Ok(Measured::of(args, drive(args, &texts, address, WARM_UP, seconds).await?, seconds))
+                let period = Period::whole(args);
+                Ok(Measured::of(args, drive(args, &texts, address, period).await?, period.lasts))
             }
             None => drive_own(args, texts, config).await,
         }
@@ -262,7 +262,8 @@ async fn by_turns(
     }
     bar.finish_and_clear();
     let measured = Measured::of(args, seen, TURN * u32::try_from(turns).unwrap_or(u32::MAX));
-    [&mut rates, &mut shares].map(|values| values.sort_by(f64::total_cmp));
+    rates.sort_by(f64::total_cmp);
+    shares.sort_by(f64::total_cmp);
     let (alone, share) = (quantile(&rates, 0.5), quantile(&shares, 0.5));
     Ok(Measured { encoder_texts_per_s: Some(alone), encoder_share: Some(share), ..measured })
 }

@@ -116,6 +116,12 @@ pub(crate) fn sum(values: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
+/// Sum of the squares, in a fixed order of additions.
+#[inline(always)]
+pub(crate) fn sum_of_squares(values: &[f32]) -> f32 {
+    dot(values, values)
+}
+
 /// Inner product, in a fixed order of additions.
 #[inline(always)]
 pub(crate) fn dot(one: &[f32], other: &[f32]) -> f32 {

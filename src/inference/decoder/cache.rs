@@ -1,0 +1,100 @@
+//! Keys and values of the tokens that a decoder has read: what it need not compute again.
+
+use super::shape::Shape;
+
+/// Positions whose keys lie together, number by number: a query meets so many keys at a time.
+pub(super) const BLOCK: usize = 16;
+
+/// Those of one sequence, in all layers.
+pub(super) struct Cache {
+    layers: Vec<LayerCache>,
+    capacity: usize,
+    tokens: Vec<u32>,
+}
+
+/// Those of one layer.
+#[derive(Clone)]
+pub(super) struct LayerCache {
+    /// By head, by [`BLOCK`] positions, by number of the head: the numbers of those positions.
+    keys: Vec<f32>,
+    /// By head, by position.
+    values: Vec<f32>,
+    heads: usize,
+    width: usize,
+    capacity: usize,
+}
+
+impl Cache {
+    /// Room for so many tokens. Memory is taken as it is used.
+    pub fn new(shape: &Shape, tokens: usize) -> Self {
+        let capacity = tokens.next_multiple_of(BLOCK);
+        let numbers = shape.value_width() * capacity;
+        let layer = || LayerCache {
+            keys: vec![0.0; numbers],
+            values: vec![0.0; numbers],
+            heads: shape.value_heads,
+            width: shape.head_width,
+            capacity,
+        };
+        Self { layers: (0..shape.layers).map(|_| layer()).collect(), capacity: tokens, tokens: Vec::new() }
+    }
+
+    /// Tokens that were read.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// How many of the first of these tokens were read already.
+    pub fn common(&self, tokens: &[u32]) -> usize {
+        self.tokens.iter().zip(tokens).take_while(|(known, token)| known == token).count()
+    }
+
+    /// Forgets all but the first tokens.
+    pub fn truncate(&mut self, tokens: usize) {
+        self.tokens.truncate(tokens);
+    }
+
+    /// Notes tokens whose keys and values are in all layers.
+    pub fn note(&mut self, tokens: &[u32]) {
+        self.tokens.extend_from_slice(tokens);
+    }
+
+    /// Tokens that still fit.
+    pub fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.tokens.len())
+    }
+
+    pub fn layer_mut(&mut self, layer: usize) -> Option<&mut LayerCache> {
+        self.layers.get_mut(layer)
+    }
+}
+
+impl LayerCache {
+    /// Puts the keys and values of one position, `heads * width` numbers each, in their place.
+    pub fn put(&mut self, position: usize, keys: &[f32], values: &[f32]) {
+        let (width, capacity) = (self.width, self.capacity);
+        for head in 0..self.heads {
+            let start = head * capacity * width;
+            let of_head = head * width..(head + 1) * width;
+            let block = start + position / BLOCK * BLOCK * width + position % BLOCK;
+            let places = self.keys.get_mut(block..).unwrap_or_default().iter_mut().step_by(BLOCK);
+            places.zip(keys.get(of_head.clone()).unwrap_or_default()).for_each(|(place, key)| *place = *key);
+            let place = start + position * width;
+            if let (Some(into), Some(values)) = (self.values.get_mut(place..place + width), values.get(of_head)) {
+                into.copy_from_slice(values);
+            }
+        }
+    }
+
+    /// Keys of a head, by blocks of positions.
+    pub fn keys(&self, head: usize) -> &[f32] {
+        let size = self.capacity * self.width;
+        self.keys.get(head * size..(head + 1) * size).unwrap_or_default()
+    }
+
+    /// Values of a head, by position.
+    pub fn values(&self, head: usize) -> &[f32] {
+        let size = self.capacity * self.width;
+        self.values.get(head * size..(head + 1) * size).unwrap_or_default()
+    }
+}

@@ -1,0 +1,217 @@
+//! The tensors of a GGUF file, one by one as they are asked for, in the form in which they are multiplied.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use candle_core::Device;
+use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use half::f16;
+
+use crate::inference::InferenceError;
+use crate::inference::kernels::{GroupedMatrix, QuarterGroup};
+
+/// Weights of a group.
+const GROUP: usize = 32;
+
+/// Weights of a block of Q4_K.
+const SUPER: usize = 256;
+
+/// A file, open.
+pub(super) struct Tensors {
+    content: Content,
+    file: BufReader<File>,
+    origin: std::path::PathBuf,
+}
+
+impl Tensors {
+    pub fn open(path: &Path) -> Result<Self, InferenceError> {
+        let unreadable = |source| InferenceError::Read { path: path.to_owned(), source };
+        let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
+        let content = Content::read(&mut file).map_err(|error| InferenceError::Format {
+            path: path.to_owned(),
+            problem: format!("not a readable GGUF file: {error}"),
+        })?;
+        Ok(Self { content, file, origin: path.to_owned() })
+    }
+
+    pub fn metadata(&self) -> &HashMap<String, Value> {
+        &self.content.metadata
+    }
+
+    /// An error about this file.
+    pub fn bad(&self, problem: impl Into<String>) -> InferenceError {
+        InferenceError::Format { path: self.origin.clone(), problem: problem.into() }
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.content.tensor_infos.contains_key(name)
+    }
+
+    /// Bytes that all matrices take when they are ready to be multiplied.
+    pub fn bytes(&self) -> usize {
+        self.content.tensor_infos.values().map(bytes_of).sum()
+    }
+
+    /// Rows of a matrix.
+    pub fn rows(&self, name: &str) -> Option<usize> {
+        self.content.tensor_infos.get(name)?.shape.dims().first().copied()
+    }
+
+    fn read(&mut self, name: &str, expected: &[usize]) -> Result<QTensor, InferenceError> {
+        let Some(info) = self.content.tensor_infos.get(name) else {
+            return Err(self.bad(format!("tensor {name} is missing")));
+        };
+        let dims = info.shape.dims();
+        if dims != expected {
+            return Err(self.bad(format!("tensor {name} has shape {dims:?}, expected {expected:?}")));
+        }
+        let read = info.read(&mut self.file, self.content.tensor_data_offset, &Device::Cpu);
+        read.map_err(|error| self.bad(format!("tensor {name} can't be read: {error}")))
+    }
+
+    /// Numbers in 32 bits.
+    pub fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, InferenceError> {
+        let tensor = self.read(name, &[length])?;
+        let values = tensor.dequantize(&Device::Cpu).and_then(|tensor| tensor.to_vec1());
+        values.map_err(|error| self.bad(format!("tensor {name} can't be read: {error}")))
+    }
+
+    /// The same, if it is there.
+    pub fn vector_if_any(&mut self, name: &str, length: usize) -> Result<Option<Vec<f32>>, InferenceError> {
+        if self.has(name) { self.vector(name, length).map(Some) } else { Ok(None) }
+    }
+
+    /// Some outputs of a matrix; `all` is how many it has.
+    pub fn matrix(
+        &mut self,
+        name: &str,
+        inputs: usize,
+        all: usize,
+        outputs: std::ops::Range<usize>,
+    ) -> Result<GroupedMatrix, InferenceError> {
+        let tensor = self.read(name, &[all, inputs])?;
+        let made = grouped(&tensor, inputs, all, outputs);
+        made.map_err(|error| self.bad(format!("tensor {name} can't be read: {error}")))
+    }
+}
+
+/// Bytes of a tensor when it is ready: in 4 bits with scale and low, in 8 with a scale, or as it is.
+fn bytes_of(info: &TensorInfo) -> usize {
+    let weights = info.shape.elem_count();
+    match info.shape.dims() {
+        [_, _] if is_of_quarters(info.ggml_dtype) => weights / 2 + weights / GROUP * 4,
+        [_, _] => weights + weights / GROUP * 2,
+        _ => weights * size_of::<f32>(),
+    }
+}
+
+fn is_of_quarters(kind: GgmlDType) -> bool {
+    matches!(kind, GgmlDType::Q4_0 | GgmlDType::Q4K)
+}
+
+fn grouped(
+    tensor: &QTensor,
+    inputs: usize,
+    all: usize,
+    outputs: std::ops::Range<usize>,
+) -> candle_core::Result<GroupedMatrix> {
+    let bytes = tensor.data()?;
+    let stride = bytes.len() / all.max(1);
+    let first = outputs.start;
+    let row = |output: usize| {
+        let start = (first + output) * stride;
+        bytes.get(start..start + stride).ok_or_else(|| candle_core::Error::Msg("it ends early".to_owned()))
+    };
+    match tensor.dtype() {
+        GgmlDType::Q4_0 => GroupedMatrix::of_quarters(inputs, outputs.len(), |output| {
+            Ok(row(output)?.chunks_exact(2 + GROUP / 2).map(group_of_q4_0))
+        }),
+        GgmlDType::Q4K => GroupedMatrix::of_quarters(inputs, outputs.len(), |output| {
+            Ok(row(output)?.chunks_exact(SUPER / 2 + 16).flat_map(groups_of_q4_k))
+        }),
+        kind => GroupedMatrix::of_floats(inputs, outputs.len(), |output, weights| {
+            let storage = QStorage::from_data(Cow::Owned(row(output)?.to_vec()), &Device::Cpu, kind)?;
+            let values = QTensor::new(storage, (1, inputs))?.dequantize(&Device::Cpu)?.flatten_all()?;
+            weights.copy_from_slice(&values.to_vec1::<f32>()?);
+            Ok(())
+        }),
+    }
+}
+
+/// A 16-bit number at a place.
+fn half_at(bytes: &[u8], at: usize) -> f32 {
+    let bits = bytes.get(at..at + 2).and_then(|two| two.try_into().ok()).unwrap_or_default();
+    f16::from_le_bytes(bits).to_f32()
+}
+
+/// Scale, then the first half of the group in the low halves of bytes and the second in the high ones.
+fn group_of_q4_0(block: &[u8]) -> QuarterGroup {
+    let scale = half_at(block, 0);
+    let halves = block.get(2..).unwrap_or_default();
+    let mut numbers = [0; GROUP];
+    for (number, byte) in numbers.iter_mut().zip(halves.iter().map(|byte| byte & 15).chain(halves.iter().map(|b| b >> 4)))
+    {
+        *number = byte;
+    }
+    QuarterGroup { numbers, scale, low: 8.0 * scale }
+}
+
+/// Two 16-bit scales, twelve bytes of scales and lows in 6 bits, then for each 64 weights 32 bytes: the first group in the low halves,
+/// the second in the high ones.
+fn groups_of_q4_k(block: &[u8]) -> impl Iterator<Item = QuarterGroup> {
+    let (scale, low) = (half_at(block, 0), half_at(block, 2));
+    let (packed, halves) = block.get(4..).unwrap_or_default().split_at(12.min(block.len().saturating_sub(4)));
+    let at = |index: usize| packed.get(index).copied().unwrap_or(0);
+    let six_bits = |group: usize| match group {
+        0..4 => (at(group) & 63, at(group + 4) & 63),
+        _ => {
+            let both = at(group + 4);
+            ((both & 15) | (at(group - 4) >> 6) << 4, (both >> 4) | (at(group) >> 6) << 4)
+        }
+    };
+    let groups: [QuarterGroup; SUPER / GROUP] = std::array::from_fn(|group| {
+        let bytes = halves.get(group / 2 * GROUP..).unwrap_or_default();
+        let mut numbers = [0; GROUP];
+        for (number, byte) in numbers.iter_mut().zip(bytes) {
+            *number = if group % 2 == 0 { byte & 15 } else { byte >> 4 };
+        }
+        let (of_scale, of_low) = six_bits(group);
+        QuarterGroup { numbers, scale: scale * f32::from(of_scale), low: low * f32::from(of_low) }
+    });
+    groups.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What candle makes of the same bytes.
+    fn check(kind: GgmlDType, tolerance: f32) {
+        let (outputs, inputs) = (20, 512);
+        let values: Vec<f32> = (0..outputs * inputs).map(|at| ((at * 37 % 101) as f32 / 50.0 - 1.0).powi(3)).collect();
+        let tensor = candle_core::Tensor::from_vec(values, (outputs, inputs), &Device::Cpu).unwrap();
+        let tensor = QTensor::quantize(&tensor, kind).unwrap();
+        let expected: Vec<Vec<f32>> = tensor.dequantize(&Device::Cpu).unwrap().to_vec2().unwrap();
+        let matrix = grouped(&tensor, inputs, outputs, 3..outputs).unwrap();
+        let mut given = vec![0.0; inputs];
+        for (output, expected) in expected.iter().skip(3).enumerate() {
+            matrix.output(output, &mut given);
+            for (given, expected) in given.iter().zip(expected) {
+                assert!((given - expected).abs() <= tolerance, "{kind:?}: {given} and {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn weights_of_every_kind_are_read_as_candle_reads_them() {
+        check(GgmlDType::Q4_0, 1e-3);
+        check(GgmlDType::Q4K, 2e-3);
+        for kind in [GgmlDType::Q5_0, GgmlDType::Q5K, GgmlDType::Q6K, GgmlDType::Q8_0, GgmlDType::F16, GgmlDType::F32] {
+            check(kind, 1.1 / 254.0);
+        }
+    }
+}
