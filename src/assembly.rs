@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::assist::playbook::{Playbook, PlaybookError};
+use crate::assist::{AssistOptions, AssistParts, Assistant, SuggestionUses, UsesError, Writer};
 use crate::cases::edge::{EdgeOptions, EdgeStore};
 use crate::cases::qdrant::{QdrantOptions, QdrantStore};
 use crate::cases::retention::Retention;
@@ -35,6 +37,9 @@ pub const SHIPPED_EXAMPLES: &str = "examples.safetensors";
 
 /// Folder of the heads that come with a model, beside it.
 pub const SHIPPED_HEADS: &str = "heads";
+
+/// The file of what operators did with suggestions, in its folder.
+const USES_FILE: &str = "uses.redb";
 
 /// The tokeniser's file in a model's folder.
 const TOKENIZER: &str = "tokenizer.json";
@@ -73,6 +78,12 @@ pub enum AssemblyError {
     /// The taxonomy can't be read or is not valid.
     #[error(transparent)]
     Taxonomy(#[from] TaxonomyError),
+    /// The playbook can't be read or is not valid.
+    #[error(transparent)]
+    Playbook(#[from] PlaybookError),
+    /// What operators did with suggestions can't be read.
+    #[error(transparent)]
+    Uses(#[from] UsesError),
     /// Kept vectors can't be read.
     #[error(transparent)]
     Examples(#[from] ExamplesError),
@@ -192,6 +203,45 @@ pub fn load_taxonomy(path: Option<&Path>) -> Result<Taxonomy, TaxonomyError> {
     };
     tracing::info!(name = taxonomy.name(), version = %taxonomy.version(), "taxonomy loaded");
     Ok(taxonomy)
+}
+
+/// The configured playbook, or the default one.
+///
+/// # Errors
+/// [`PlaybookError`] with everything wrong in it.
+pub fn load_playbook(path: Option<&Path>, taxonomy: &Taxonomy) -> Result<Playbook, PlaybookError> {
+    let playbook = match path {
+        Some(path) => Playbook::load(path, taxonomy)?,
+        None => {
+            let (playbook, left_out) = Playbook::default_for(taxonomy)?;
+            if left_out > 0 {
+                tracing::warn!(
+                    left_out,
+                    "entries of the default playbook name what the taxonomy does not have; assist.playbook sets one of your own"
+                );
+            }
+            playbook
+        }
+    };
+    tracing::info!(name = playbook.name(), version = %playbook.version(), "playbook loaded");
+    Ok(playbook)
+}
+
+/// The help for operators as configured; `writer` writes drafts, if there is one. Blocks.
+///
+/// # Errors
+/// [`AssemblyError::Playbook`], [`AssemblyError::Uses`].
+pub fn assistant(
+    config: &Config,
+    taxonomy: Arc<Taxonomy>,
+    tagger: Arc<dyn Tagger>,
+    cases: Arc<dyn CaseStore>,
+    writer: Option<Arc<dyn Writer>>,
+) -> Result<Assistant, AssemblyError> {
+    let playbook = Arc::new(load_playbook(config.assist.playbook.as_deref(), &taxonomy)?);
+    let uses = SuggestionUses::open(&config.assist.dir.join(USES_FILE), config.assist.max_use_pairs)?;
+    let options = AssistOptions { similar_cases: config.assist.similar_cases };
+    Ok(Assistant::new(AssistParts { taxonomy, playbook, tagger, cases, writer, uses: Arc::new(uses), options }))
 }
 
 /// Starts the computing threads.

@@ -254,6 +254,18 @@ settings! {
         review_scan: usize = 2_000, Integer(1, 100_000);
     }
 
+    /// Help for operators.
+    assist: AssistConfig {
+        /// File of the playbook; not set, the playbook that comes with the program is used, without what names a topic, signal or team that the taxonomy does not have.
+        playbook: Option<PathBuf> = None, OptionalPath;
+        /// Folder where it is kept what operators did with suggestions.
+        dir: PathBuf = PathBuf::from("./data/assist"), Allowed::Path;
+        /// Most similar cases of one suggestion.
+        similar_cases: usize = 5, Integer(1, 100);
+        /// Most pairs of gesture and topic that uses are counted for.
+        max_use_pairs: usize = 100_000, Integer(1, 10_000_000);
+    }
+
     /// How long cases are kept, in days since they were stored; 0 is for ever. The service deletes what is over once an hour.
     retention: RetentionConfig {
         /// Complaints.

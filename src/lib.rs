@@ -5,6 +5,7 @@
 //! line carries it in and out.
 
 pub mod assembly;
+pub mod assist;
 pub mod cases;
 pub mod config;
 pub mod feedback;

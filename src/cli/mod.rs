@@ -9,6 +9,7 @@ mod heads;
 mod learning;
 mod marked_text;
 mod models;
+mod playbook;
 mod render;
 mod serve;
 mod taxonomy;
@@ -80,6 +81,8 @@ enum Command {
     Cases(cases::CasesCommand),
     /// Write, check, show and compare taxonomies
     Taxonomy(taxonomy::TaxonomyCommand),
+    /// Write, check and show playbooks
+    Playbook(playbook::PlaybookCommand),
     /// Train a head: a classifier of your own labels
     Train(Box<train::TrainArgs>),
     /// Measure how well labels are told
@@ -124,6 +127,8 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             | AssemblyError::NotALanguageModel { .. }
             | AssemblyError::NoTokenizer { .. }
             | AssemblyError::Taxonomy(_)
+            | AssemblyError::Playbook(_)
+            | AssemblyError::Uses(_)
             | AssemblyError::Examples(_)
             | AssemblyError::Cases(_)
             | AssemblyError::Key(_)
@@ -182,6 +187,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Taxonomy(command) => {
             start_log(&loaded.config, Some(LogLevel::Warn));
             taxonomy::run(command, &loaded.config)
+        }
+        Command::Playbook(command) => {
+            start_log(&loaded.config, Some(LogLevel::Warn));
+            playbook::run(command, &loaded.config)
         }
         Command::Train(args) => {
             start_log(&loaded.config, Some(LogLevel::Warn));

@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
 use otklik::assembly;
+use otklik::assist::Assistant;
 use otklik::cases::{CaseStore, CaseStoreError, TenantId};
 use otklik::config::Config;
 use otklik::server::{self, Listeners, Served};
@@ -87,13 +88,14 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let sealer = assembly::sealer(&config)?.map(Arc::new);
     let (engine, store) = open(config.clone()).await?;
     assembly::recall_corrections(&config, &*engine, &*store).await?;
+    let assistant = helper(&config, &engine, &store).await?;
     announce(address);
     if let Some(admin) = &admin {
         let address = admin.local_addr().context("the admin socket has no address")?;
         tracing::info!(%address, "answering /livez, /readyz and /metrics");
     }
     let cases = store;
-    let parts = Served { tagger: engine.clone(), cases: Arc::clone(&cases), sealer };
+    let parts = Served { tagger: engine.clone(), cases: Arc::clone(&cases), sealer, assistant };
     let expiry = keep_expiring(&config, Arc::clone(&cases), engine.clone());
     let served = server::serve(&config, parts, Listeners { calls, admin }, server::shutdown_signal()).await;
     expiry.abort();
@@ -103,6 +105,22 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let TaggerCounts { cache_hits, cache_misses, .. } = engine.counts();
     tracing::info!(cache_hits, cache_misses, "stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Help for operators, ready for the first suggestion.
+pub async fn helper(
+    config: &Config,
+    engine: &Arc<TaggingEngine>,
+    cases: &Arc<dyn CaseStore>,
+) -> anyhow::Result<Arc<Assistant>> {
+    let (config, engine, cases) = (config.clone(), Arc::clone(engine), Arc::clone(cases));
+    let made = tokio::task::spawn_blocking(move || {
+        let taxonomy = Arc::clone(engine.taxonomy());
+        anyhow::Ok(assembly::assistant(&config, taxonomy, engine, cases, None)?)
+    });
+    let assistant = made.await.context("the start was interrupted")??;
+    assistant.prepare().await.context("the examples of the script can't be encoded")?;
+    Ok(Arc::new(assistant))
 }
 
 /// Closes the store. What was acknowledged is on disk long before; an index that is being built may take minutes, is not waited for

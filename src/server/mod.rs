@@ -5,6 +5,7 @@
 //! Around all of them stands one layer, `guard`. Never here: models, storage engines, decisions about tags.
 
 mod admin;
+mod assist_service;
 mod body;
 mod call;
 mod case_service;
@@ -42,8 +43,10 @@ use self::guard::GuardLayer;
 use self::metered::Metered;
 pub use self::panics::log_panics_without_message;
 use self::readiness::{Announcer, Ready};
+use self::wire::v1::assist_service_server::AssistServiceServer;
 use self::wire::v1::case_service_server::CaseServiceServer;
 use self::wire::v1::tagging_service_server::TaggingServiceServer;
+use crate::assist::Assistant;
 use crate::cases::seal::Sealer;
 use crate::cases::{CaseStore, TenantId};
 use crate::config::Config;
@@ -77,6 +80,8 @@ pub struct Served {
     pub cases: Arc<dyn CaseStore>,
     /// Seals originals; present if they are kept.
     pub sealer: Option<Arc<Sealer>>,
+    /// Helps operators.
+    pub assistant: Arc<Assistant>,
 }
 
 /// Where the service listens.
@@ -126,7 +131,7 @@ pub async fn serve(
     listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Served { tagger: uncounted, cases, sealer } = served;
+    let Served { tagger: uncounted, cases, sealer, assistant } = served;
     let Listeners { calls: listener, admin } = listeners.into();
     let metrics = Arc::new(Metrics::new(&uncounted));
     let tagger: Arc<dyn Tagger> = Arc::new(Metered { inner: Arc::clone(&uncounted), metrics: Arc::clone(&metrics) });
@@ -157,6 +162,16 @@ pub async fn serve(
         .max_decoding_message_size(max_bytes)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd);
+    let assist = assist_service::AssistService {
+        config: Arc::clone(&config),
+        tagger: Arc::clone(&tagger),
+        assistant,
+        tenant: TenantId::default(),
+    };
+    let assist = AssistServiceServer::new(assist)
+        .max_decoding_message_size(max_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
@@ -181,6 +196,7 @@ pub async fn serve(
         .layer(guard.clone())
         .add_service(tagging)
         .add_service(case_service)
+        .add_service(assist)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

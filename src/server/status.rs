@@ -9,6 +9,7 @@ use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt, pb};
 
+use crate::assist::{SlotError, UsesError, WriterError};
 use crate::cases::CaseStoreError;
 use crate::tagging::TaggingError;
 
@@ -128,6 +129,31 @@ pub(super) fn of_cases(error: CaseStoreError) -> Status {
         CaseStoreError::Open { .. } | CaseStoreError::Unavailable(_) => {
             tracing::error!(reason = %error, "case store not available");
             retryable(Code::Unavailable, "the case store is not available")
+        }
+    }
+}
+
+/// The status of a slot of a suggestion that is empty; a fault of the text lies in the request's `feedback`.
+pub(super) fn of_slot(error: SlotError) -> Status {
+    match error {
+        SlotError::Tagging(error) => of_tagging(error, "feedback."),
+        SlotError::Cases(error) => of_cases(error),
+        SlotError::Writer(WriterError::Overloaded(_)) => overloaded(error.to_string()),
+        SlotError::Writer(WriterError::DeadlineExceeded) | SlotError::DeadlineExceeded => deadline_exceeded(),
+        SlotError::NoTags | SlotError::NotInPlaybook(_) => Status::failed_precondition(error.to_string()),
+        SlotError::Writer(WriterError::Failed(_)) | SlotError::Draft(_) | SlotError::Internal(_) => {
+            internal(&error.to_string())
+        }
+    }
+}
+
+/// The status of counts of suggestions that can't be kept.
+pub(super) fn of_uses(error: UsesError) -> Status {
+    match error {
+        UsesError::Full { .. } => Status::failed_precondition(error.to_string()),
+        UsesError::Storage { .. } => {
+            tracing::error!(reason = %error, "what operators did with suggestions can't be kept");
+            retryable(Code::Unavailable, "what operators did with suggestions can't be kept")
         }
     }
 }

@@ -16,7 +16,7 @@ mod reading;
 mod routing;
 mod sentiment;
 mod signals;
-mod terms;
+pub(crate) mod terms;
 mod topics;
 mod votes;
 

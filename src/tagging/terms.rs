@@ -1,5 +1,6 @@
 //! The term of a promise: until when, or within what, an operator said that something will be done.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -38,6 +39,20 @@ static TERMS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     // A pattern that did not compile would be missed by the test below, which needs each of them.
     patterns.iter().filter_map(|pattern| Regex::new(&format!("(?i){pattern}")).ok()).collect()
 });
+
+/// Every term in a text, as ranges of bytes in the order in which they stand; of terms that overlap, the most telling one.
+pub(crate) fn terms(text: &str) -> Vec<Range<usize>> {
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for pattern in TERMS.iter() {
+        for term in pattern.find_iter(text) {
+            if !found.iter().any(|known| known.start < term.end() && term.start() < known.end) {
+                found.push(term.range());
+            }
+        }
+    }
+    found.sort_by_key(|term| term.start);
+    found
+}
 
 /// The first, most telling term in a text, as it stands there.
 pub(super) fn term(text: &str) -> Option<&str> {

@@ -7,14 +7,14 @@ use super::problems::{Place, Problems, did_you_mean};
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
-pub(super) struct Located<T> {
+pub(crate) struct Located<T> {
     pub value: T,
     pub place: Place,
 }
 
 /// One table of the file, whose keys are all known.
 #[derive(Debug, Clone)]
-pub(super) struct Fields<'t> {
+pub(crate) struct Fields<'t> {
     table: &'t DeTable<'t>,
     place: Place,
 }
@@ -135,6 +135,16 @@ impl<'t> Fields<'t> {
             }
         }
         texts
+    }
+
+    /// A table under `key`, whose keys are all known.
+    pub fn table(&self, key: &str, known: &[&str], problems: &mut Problems) -> Option<Fields<'t>> {
+        let value = self.value(key)?.get_ref();
+        let Some(table) = value.as_table() else {
+            self.expect_kind(key, &format!("a table with {}", known.join(", ")), value, problems);
+            return None;
+        };
+        Some(Self::open(table, self.place(key), known, problems))
     }
 
     /// A table by language, whose keys are the taxonomy's languages.

@@ -7,11 +7,11 @@
 mod checks;
 mod diff;
 mod entries;
-mod fields;
+pub(crate) mod fields;
 mod ownership;
 mod patterns;
-mod phrases;
-mod problems;
+pub(crate) mod phrases;
+pub(crate) mod problems;
 #[cfg(test)]
 mod rule_tests;
 mod rules;

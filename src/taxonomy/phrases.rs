@@ -16,7 +16,7 @@ pub(super) const MAX_PHRASE_WORDS: usize = 32;
 
 /// How one word of a phrase is compared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum WordPattern {
+pub(crate) enum WordPattern {
     Stem(String),
     Exact(String),
     Prefix(String),
@@ -34,7 +34,7 @@ impl WordPattern {
 
 /// A phrase ready to be matched. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Phrase {
+pub(crate) struct Phrase {
     first: WordPattern,
     /// Each further word, and whether other words may stand before it.
     rest: Vec<(bool, WordPattern)>,

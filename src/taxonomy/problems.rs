@@ -51,7 +51,7 @@ pub struct Problem {
 
 /// Where in the file something stands: byte offset and key path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     pub offset: usize,
     pub key: String,
 }
@@ -66,21 +66,21 @@ pub struct Problems {
 }
 
 impl Problems {
-    pub(super) fn new(source: &str, file: &str) -> Self {
+    pub(crate) fn new(source: &str, file: &str) -> Self {
         let line_ends = source.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
         Self { file: file.to_owned(), line_ends, list: Vec::new(), left_out: 0 }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    pub(super) fn report(&mut self, place: &Place, message: impl Into<String>) {
+    pub(crate) fn report(&mut self, place: &Place, message: impl Into<String>) {
         self.report_lazily(place, || message.into());
     }
 
     /// Like `report`, for messages that cost something: they are not made once the list is full.
-    pub(super) fn report_lazily(&mut self, place: &Place, message: impl FnOnce() -> String) {
+    pub(crate) fn report_lazily(&mut self, place: &Place, message: impl FnOnce() -> String) {
         if self.list.len() >= MAX_PROBLEMS {
             self.left_out += 1;
             return;
@@ -91,7 +91,7 @@ impl Problems {
 
     /// A broken place in the TOML itself. A parser that goes on after an error stumbles over the same line again: only the first
     /// complaint about a line is kept.
-    pub(super) fn report_syntax(&mut self, source: &str, span: Option<Range<usize>>, message: &str) {
+    pub(crate) fn report_syntax(&mut self, source: &str, span: Option<Range<usize>>, message: &str) {
         let mut offset = span.map_or(source.len(), |span| span.start).min(source.len());
         while !source.is_char_boundary(offset) {
             offset -= 1;
@@ -106,14 +106,24 @@ impl Problems {
         self.list.push(Problem { line, column: Some(column), key: String::new(), message });
     }
 
-    pub(super) fn line_of(&self, offset: usize) -> usize {
+    pub(crate) fn line_of(&self, offset: usize) -> usize {
         self.line_ends.partition_point(|end| *end < offset) + 1
     }
 
-    /// The error that lists them, in order of line.
-    pub(super) fn into_error(mut self) -> TaxonomyError {
+    /// The problems themselves, as they were gathered.
+    pub(crate) fn list(&self) -> &[Problem] {
+        &self.list
+    }
+
+    /// The problems in order of line.
+    pub(crate) fn in_order(mut self) -> Self {
         self.list.sort();
-        TaxonomyError::Invalid(self)
+        self
+    }
+
+    /// The error that lists them, in order of line.
+    pub(crate) fn into_error(self) -> TaxonomyError {
+        TaxonomyError::Invalid(self.in_order())
     }
 }
 
@@ -140,7 +150,7 @@ impl fmt::Display for Problems {
 }
 
 /// `; did you mean "money"?` if one of the candidates is close to what was given, else nothing.
-pub(super) fn did_you_mean<'c>(given: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
+pub(crate) fn did_you_mean<'c>(given: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
     const ENOUGH: f64 = 0.8;
     let mut best: Option<(f64, &str)> = None;
     for candidate in candidates {

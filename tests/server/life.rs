@@ -23,6 +23,7 @@ use crate::{Service, classify, eventually};
 
 const TAGGING: &str = "otklik.v1.TaggingService";
 const CASES: &str = "otklik.v1.CaseService";
+const ASSIST: &str = "otklik.v1.AssistService";
 
 fn health_of(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.into() }
@@ -93,9 +94,9 @@ async fn reflection_lists_the_services_and_resolves_every_file_they_need() {
     };
     let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
     names.sort();
-    assert_eq!(names, ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", CASES, TAGGING]);
+    assert_eq!(names, ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", ASSIST, CASES, TAGGING]);
 
-    let mut wanted: Vec<MessageRequest> = [TAGGING, CASES, "google.rpc.BadRequest", "google.rpc.RetryInfo"]
+    let mut wanted: Vec<MessageRequest> = [TAGGING, CASES, ASSIST, "google.rpc.BadRequest", "google.rpc.RetryInfo"]
         .map(|symbol| MessageRequest::FileContainingSymbol(symbol.into()))
         .into();
     let mut seen = Vec::new();

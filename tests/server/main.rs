@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod admin;
+mod assist;
 mod cases;
 mod corrections;
 mod fakes;
@@ -16,12 +17,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
+use otklik::assist::playbook::Playbook;
+use otklik::assist::{AssistOptions, AssistParts, Assistant, SuggestionUses};
 use otklik::cases::seal::Sealer;
 use otklik::config::{Config, KeptTexts};
 use otklik::server::wire::v1;
+use otklik::server::wire::v1::assist_service_client::AssistServiceClient;
 use otklik::server::wire::v1::case_service_client::CaseServiceClient;
 use otklik::server::wire::v1::tagging_service_client::TaggingServiceClient;
 use otklik::server::{Listeners, ServeError, Served, serve};
+use otklik::taxonomy::Taxonomy;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -69,7 +74,8 @@ impl Service {
             async move {
                 let told = async { stopped.await.unwrap_or(()) };
                 let listeners = Listeners { calls: listener, admin: Some(admin_listener) };
-                serve(&config, Served { tagger, cases: store, sealer }, listeners, told).await
+                let assistant = assistant(tagger.clone(), store.clone());
+                serve(&config, Served { tagger, cases: store, sealer, assistant }, listeners, told).await
             }
         });
         Self { address, admin, tagger, store, stop: Some(stop), ended }
@@ -87,6 +93,10 @@ impl Service {
         CaseServiceClient::new(self.channel().await)
     }
 
+    async fn assist(&self) -> AssistServiceClient<Channel> {
+        AssistServiceClient::new(self.channel().await)
+    }
+
     fn stop(&mut self) {
         let _ = self.stop.take().unwrap().send(());
     }
@@ -97,6 +107,14 @@ impl Service {
         tokio::time::timeout(Duration::from_secs(30), self.ended).await.expect("it drains").unwrap().unwrap();
         started.elapsed()
     }
+}
+
+/// Help for operators by the default playbook, without a language model; at most three pairs of gesture and topic are counted.
+fn assistant(tagger: Arc<FakeTagger>, cases: Arc<MemoryStore>) -> Arc<Assistant> {
+    let taxonomy = Arc::new(Taxonomy::default_taxonomy().unwrap());
+    let playbook = Arc::new(Playbook::default_playbook(&taxonomy).unwrap());
+    let (uses, options) = (Arc::new(SuggestionUses::in_memory(3)), AssistOptions::default());
+    Arc::new(Assistant::new(AssistParts { taxonomy, playbook, tagger, cases, writer: None, uses, options }))
 }
 
 /// Waits for something that happens soon.

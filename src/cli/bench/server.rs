@@ -179,13 +179,15 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
     };
     let (engine, store) = serve::open(config.clone()).await?;
     let cases = store;
+    config.assist.dir = folder.join("assist");
+    let assistant = serve::helper(&config, &engine, &cases).await?;
     let (stop, stopped) = oneshot::channel::<()>();
     let service = tokio::spawn({
         let cases = Arc::clone(&cases);
         async move {
             // An end of the channel is as good as a word.
             let told = async { stopped.await.unwrap_or(()) };
-            let served = server::Served { tagger: engine, cases, sealer: None };
+            let served = server::Served { tagger: engine, cases, sealer: None, assistant };
             server::serve(&config, served, listener, told).await
         }
     });

@@ -1,6 +1,9 @@
 //! Closed lists: one table of what corresponds to what.
 
 use super::Faults;
+use crate::assist::playbook::ReplyLanguage;
+use crate::assist::promises::{PromiseKind, PromiseReason, PromiseVerdict};
+use crate::assist::{DistanceBasis, DraftSource, OfferStatus, Slot, SuggestionUse};
 use crate::cases::review::{ReviewOrder, WorthReason};
 use crate::cases::{LinkKind, OutcomeStatus, SearchMode, UpsertOutcome};
 use crate::feedback::{FeedbackKind, ScoreMetric, Speaker};
@@ -52,6 +55,29 @@ corresponding! {
     SearchMode { Hybrid, Meaning, Words }
     ReviewOrder { LeastSure, MostWorthLabelling }
     WorthReason { NoTopic, TopicUnsure, TeamUnclear, ManyAlike }
+    ReplyLanguage { Russian, English }
+    DistanceBasis { MeaningAndWords, Words }
+    OfferStatus { Allowed, AskSupervisor, Refused }
+    DraftSource { Template, Model }
+    PromiseKind { Gesture, Money, Term }
+    PromiseVerdict { Allowed, NeedsSupervisor, Forbidden, NotInPlaybook }
+    PromiseReason {
+        AmountAbove, PercentAbove, OtherMeasure, TermTooSoon, TermUnclear, TimesUsedUp, OtherTeam, NoGesture
+    }
+    SuggestionUse { Accepted, Edited, Rejected }
+}
+
+impl From<Slot> for v1::SuggestionSlot {
+    fn from(slot: Slot) -> Self {
+        match slot {
+            Slot::Tags => Self::Tags,
+            Slot::Script => Self::Script,
+            Slot::Similar => Self::Similar,
+            Slot::Gestures => Self::Gestures,
+            Slot::Avoid => Self::Avoid,
+            Slot::Draft => Self::Draft,
+        }
+    }
 }
 
 /// Reads a number as an enum whose `..._UNSPECIFIED` means "not known". An unknown number is a fault.
@@ -101,7 +127,15 @@ mod tests {
             UpsertOutcome,
             OutcomeStatus,
             LinkKind,
-            SearchMode
+            SearchMode,
+            ReplyLanguage,
+            DistanceBasis,
+            OfferStatus,
+            DraftSource,
+            PromiseKind,
+            PromiseVerdict,
+            PromiseReason,
+            SuggestionUse
         );
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Each check adds to one list of faults, so that a caller hears of all of them at once, each under the path of its field.
 
+mod assist;
 mod cases;
 mod corrections;
 mod enums;
@@ -10,6 +11,7 @@ mod outcomes;
 mod tags;
 mod time;
 
+pub(super) use assist::{avoid_advice, gesture_advice, similar_advice, suggestion_bounds, suggestion_use};
 pub(super) use cases::{SimilarBounds, Wanted, deletion, similar_search, stored_case};
 pub(super) use corrections::{ReviewBounds, correction, review};
 pub(super) use feedback::{check_id, echoed_id, feedback};

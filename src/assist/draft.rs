@@ -1,0 +1,184 @@
+//! Drafts of replies: from a template of the playbook, and from a writer, both with their promises checked.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Assistant;
+use super::gestures::{DRAFT_FIT, OfferedGesture};
+use super::playbook::{
+    Avoidance, DraftContext, DraftGesture, DraftTemplate, Playbook, ReplyLanguage, limit_in_words, render,
+};
+use super::promises::{Circumstances, PromiseCheck, summary};
+use super::reading::Reading;
+use super::suggest::{allowed, blocking, ids, said_by_customer};
+use super::suggestion::{AvoidedWords, Draft, DraftSource, SimilarAdvice, SlotError};
+use super::writer::{BriefGesture, DraftBrief, Writer};
+use crate::feedback::{Body, CharSpan, Feedback};
+use crate::tags::Tags;
+use crate::taxonomy::Taxonomy;
+use crate::text::prepare;
+
+/// The longest quote of the customer, in characters.
+const QUOTE_CHARS: usize = 160;
+
+/// Most gestures that a draft is told of.
+const BRIEF_GESTURES: usize = 5;
+
+/// The longest draft that a writer may make, in characters.
+const WRITTEN_CHARS: usize = 10_000;
+
+/// What a draft is made from.
+#[derive(Debug, Clone)]
+pub(super) struct Material {
+    pub(super) tags: Option<Arc<Tags>>,
+    pub(super) language: ReplyLanguage,
+    pub(super) script: Option<String>,
+    pub(super) offers: Vec<OfferedGesture>,
+    pub(super) circumstances: Arc<Circumstances>,
+    pub(super) avoid: Vec<Avoidance>,
+    pub(super) similar: SimilarAdvice,
+}
+
+/// The draft of the most particular template that applies.
+pub(super) fn from_template(
+    playbook: &Playbook,
+    taxonomy: &Taxonomy,
+    feedback: &Feedback,
+    material: &Material,
+) -> Result<Draft, SlotError> {
+    let language = material.language;
+    let template =
+        template_for(playbook, feedback, material).ok_or(SlotError::NotInPlaybook("template that applies"))?;
+    let quote = quote(feedback, material.tags.as_deref());
+    let fitting = allowed(&material.offers).filter(|offer| offer.fit >= DRAFT_FIT && !offer.gesture.topics.is_empty());
+    let gestures: Vec<DraftGesture> =
+        fitting.take(BRIEF_GESTURES).map(|offer| draft_gesture(offer, language)).collect();
+    let context = DraftContext {
+        topic: topic_names(taxonomy, material).into_iter().next(),
+        quote: quote.clone(),
+        script: material.script.clone(),
+        gesture: gestures.first().cloned(),
+        gestures,
+        signals: ids(material.tags.as_deref()).1.iter().map(|signal| signal.to_string()).collect(),
+        kind: feedback.kind.map(|kind| kind.to_string()),
+    };
+    let text = render(template, language, &context)?;
+    Ok(checked(playbook, material, text, (DraftSource::Template, &template.id), quote))
+}
+
+/// A writer's draft, begun from the template's.
+pub(super) async fn written(
+    assistant: &Assistant,
+    writer: &dyn Writer,
+    feedback: &Feedback,
+    material: &Material,
+    template: Draft,
+    due: Instant,
+) -> Result<Draft, SlotError> {
+    let language = material.language;
+    let name = |signal: &crate::tags::SignalId| {
+        let signal = assistant.taxonomy.signal(signal)?;
+        Some(signal.names.in_language(language.as_str()).to_owned())
+    };
+    let gestures = allowed(&material.offers).take(BRIEF_GESTURES).map(|offer| BriefGesture {
+        id: offer.gesture.id.clone(),
+        name: offer.gesture.name.get(language).to_owned(),
+        description: offer.gesture.description.get(language).to_owned(),
+        limit: limit_in_words(&offer.gesture, assistant.playbook.currency(), language),
+    });
+    let resolutions = material.similar.cases.iter().filter_map(|found| found.case.outcome.as_ref());
+    let masked_text = match material.tags.as_deref() {
+        Some(tags) => tags.masked_text.clone(),
+        None => prepare(&said_by_customer(feedback)).clean().to_owned(),
+    };
+    let brief = DraftBrief {
+        masked_text,
+        language,
+        topics: topic_names(&assistant.taxonomy, material),
+        signals: ids(material.tags.as_deref()).1.into_iter().filter_map(name).collect(),
+        script: material.script.clone(),
+        gestures: gestures.collect(),
+        avoid: material.avoid.iter().map(|avoidance| avoidance.text.get(language).to_owned()).collect(),
+        resolutions: resolutions.filter_map(|outcome| outcome.resolution.clone()).collect(),
+        template: template.text.clone(),
+    };
+    let text = writer.draft(brief, due).await?;
+    let text = text.trim().to_owned();
+    let chars = text.chars().count();
+    if chars == 0 || chars > WRITTEN_CHARS {
+        let problem = format!("the draft has {chars} characters; allowed: 1 to {WRITTEN_CHARS}");
+        return Err(super::writer::WriterError::Failed(problem).into());
+    }
+    let (playbook, material) = (Arc::clone(&assistant.playbook), material.clone());
+    // A model may write anything in quotation marks: nothing of it counts as the customer's.
+    blocking(move || checked(&playbook, &material, text, (DraftSource::Model, &template.template_id), None)).await
+}
+
+fn checked(
+    playbook: &Playbook,
+    material: &Material,
+    text: String,
+    (source, template_id): (DraftSource, &str),
+    quote: Option<String>,
+) -> Draft {
+    let quoted: Vec<&str> = quote.as_deref().into_iter().collect();
+    let promises = PromiseCheck::new(playbook, &material.circumstances).check_beside(&text, &quoted);
+    let verdict = summary(&promises);
+    let avoided = avoided(playbook, &material.avoid, &text);
+    let template_id = template_id.to_owned();
+    Draft { text, language: material.language, source, template_id, promises, verdict, avoided }
+}
+
+/// Where a text does what is to be avoided here.
+fn avoided(playbook: &Playbook, avoid: &[Avoidance], text: &str) -> Vec<AvoidedWords> {
+    let reading = Reading::new(text);
+    let mut found = Vec::new();
+    for (avoidance, patterns) in playbook.avoided_by().filter(|(one, _)| avoid.iter().any(|here| here.id == one.id)) {
+        for sentence in reading.sentences() {
+            let words = reading.rule_words(sentence);
+            for range in patterns.find(&words) {
+                if let (Some(first), Some(last)) = (words.get(range.start), words.get(range.end.saturating_sub(1))) {
+                    let span = reading.original(CharSpan::new(first.span.start, last.span.end));
+                    found.push(AvoidedWords { avoidance_id: avoidance.id.clone(), span });
+                }
+            }
+        }
+    }
+    found.sort_by_key(|words| words.span);
+    found
+}
+
+/// The most particular template that applies; of equals the first of the playbook.
+fn template_for<'p>(playbook: &'p Playbook, feedback: &Feedback, material: &Material) -> Option<&'p DraftTemplate> {
+    let (topics, signals) = ids(material.tags.as_deref());
+    let applying = playbook.drafts().iter().filter(|draft| draft.when.applies(&topics, &signals, feedback.kind));
+    applying.rev().max_by_key(|draft| draft.when.particularity())
+}
+
+fn draft_gesture(offer: &OfferedGesture, language: ReplyLanguage) -> DraftGesture {
+    DraftGesture {
+        id: offer.gesture.id.clone(),
+        name: offer.gesture.name.get(language).to_owned(),
+        description: offer.gesture.description.get(language).to_owned(),
+    }
+}
+
+fn topic_names(taxonomy: &Taxonomy, material: &Material) -> Vec<String> {
+    let topics = material.tags.iter().flat_map(|tags| &tags.topics);
+    let names = topics.filter_map(|tag| taxonomy.topic(&tag.topic_id));
+    names.map(|topic| topic.names.in_language(material.language.as_str()).to_owned()).collect()
+}
+
+/// The customer's own sentence that tells the surest topic best, masked; `None` if no topic has evidence or it is too long to quote.
+fn quote(feedback: &Feedback, tags: Option<&Tags>) -> Option<String> {
+    let evidence = tags?.topics.first()?.evidence.first()?;
+    let text = match (&feedback.body, evidence.turn) {
+        (Body::Text(text), None) => text,
+        (Body::Turns(turns), Some(turn)) => &turns.get(turn as usize)?.text,
+        _ => return None,
+    };
+    let masked = prepare(evidence.span.slice(text)).clean().to_owned();
+    let quote = masked.trim().trim_end_matches(['.', '!', ',', ';']).to_owned();
+    let words = quote.split_whitespace().count();
+    (words >= 2 && quote.chars().count() <= QUOTE_CHARS && !quote.contains('\n')).then_some(quote)
+}

@@ -1,0 +1,125 @@
+//! `otklik.v1.AssistService`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::call::Call;
+use super::convert;
+use super::status;
+use super::wire::v1::{self, suggest_response};
+use crate::assist::playbook::ReplyLanguage;
+use crate::assist::{Assistant, SlotContent, SlotOutcome, SuggestRequest};
+use crate::cases::TenantId;
+use crate::config::Config;
+use crate::tagging::Tagger;
+use crate::tags::TopicId;
+
+/// Slots that may be ready before the caller takes them.
+const READY_SLOTS: usize = 8;
+
+/// Help for operators.
+pub(super) struct AssistService {
+    pub(super) config: Arc<Config>,
+    pub(super) tagger: Arc<dyn Tagger>,
+    pub(super) assistant: Arc<Assistant>,
+    pub(super) tenant: TenantId,
+}
+
+type Suggestions = Pin<Box<dyn Stream<Item = Result<v1::SuggestResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl v1::assist_service_server::AssistService for AssistService {
+    type SuggestStream = Suggestions;
+
+    async fn suggest(&self, request: Request<v1::SuggestRequest>) -> Result<Response<Self::SuggestStream>, Status> {
+        let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
+        let deadline = call.due();
+        let wanted = self.wanted(message, deadline);
+        call.close(wanted.map(|wanted| self.suggestions(wanted)))
+    }
+
+    async fn record_suggestion_use(
+        &self,
+        request: Request<v1::RecordSuggestionUseRequest>,
+    ) -> Result<Response<v1::RecordSuggestionUseResponse>, Status> {
+        let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
+        call.close(self.record(message).await.map(|()| v1::RecordSuggestionUseResponse {}))
+    }
+}
+
+impl AssistService {
+    fn wanted(&self, message: v1::SuggestRequest, deadline: std::time::Instant) -> Result<SuggestRequest, Status> {
+        let v1::SuggestRequest { feedback, team_id, language, request_id: _ } = message;
+        let feedback = convert::feedback(feedback, "feedback", &self.config.limits)?;
+        let (team, language) = convert::suggestion_bounds(team_id, language, &self.config.limits)?;
+        if let Some(team) = &team
+            && !self.tagger.knows_team(team)
+        {
+            return Err(status::Faults::one("team_id", "must be a team of the taxonomy"));
+        }
+        Ok(SuggestRequest { feedback, tenant: self.tenant.clone(), team, language, deadline })
+    }
+
+    /// The slots as they are ready. The work is done while the stream is read, and dropped with it.
+    fn suggestions(&self, wanted: SuggestRequest) -> Suggestions {
+        let (sender, receiver) = mpsc::channel(READY_SLOTS);
+        let assistant = Arc::clone(&self.assistant);
+        let mut shown = Shown { assistant: Arc::clone(&assistant), language: wanted.language, topics: Vec::new() };
+        let work = async move { assistant.suggest(wanted, sender).await };
+        let work = work.into_stream().filter_map(|()| async { None });
+        let slots = ReceiverStream::new(receiver);
+        Box::pin(stream::select(slots, work).map(move |outcome| Ok(shown.response(outcome))))
+    }
+
+    async fn record(&self, message: v1::RecordSuggestionUseRequest) -> Result<(), Status> {
+        let knows_topic = |topic: &TopicId| self.tagger.knows_topic(topic);
+        let playbook = self.assistant.playbook();
+        let (gesture, topics, done) = convert::suggestion_use(message, playbook, knows_topic, &self.config.limits)?;
+        let (uses, tenant) = (Arc::clone(self.assistant.uses()), self.tenant.clone());
+        let written = tokio::task::spawn_blocking(move || uses.record(&tenant, &gesture, &topics, done)).await;
+        let written = written.map_err(|error| status::internal(&error.to_string()))?;
+        written.map_err(status::of_uses)
+    }
+}
+
+/// What is known by the slots that were sent: later ones are shown by it.
+struct Shown {
+    assistant: Arc<Assistant>,
+    language: Option<ReplyLanguage>,
+    topics: Vec<TopicId>,
+}
+
+impl Shown {
+    fn response(&mut self, outcome: SlotOutcome) -> v1::SuggestResponse {
+        let slot = v1::SuggestionSlot::from(outcome.slot).into();
+        let result = match outcome.result {
+            Ok(content) => self.content(content),
+            Err(error) => suggest_response::Result::Error(status::to_message(&status::of_slot(error))),
+        };
+        v1::SuggestResponse { slot, result: Some(result) }
+    }
+
+    fn content(&mut self, content: SlotContent) -> suggest_response::Result {
+        use suggest_response::Result as Shown;
+        let language = self.language.unwrap_or(ReplyLanguage::Russian);
+        match content {
+            SlotContent::Tags(tags) => {
+                self.topics = tags.topics.iter().map(|topic| topic.topic_id.clone()).collect();
+                self.language = Some(self.language.unwrap_or(ReplyLanguage::answering(tags.language)));
+                Shown::Tags((*tags).into())
+            }
+            SlotContent::Script(advice) => Shown::Script(advice.into()),
+            SlotContent::Similar(advice) => Shown::Similar(convert::similar_advice(advice, &self.topics)),
+            SlotContent::Gestures(offers) => {
+                Shown::Gestures(convert::gesture_advice(offers, self.assistant.playbook(), language))
+            }
+            SlotContent::Avoid(avoidances) => Shown::Avoid(convert::avoid_advice(avoidances, language)),
+            SlotContent::Draft(draft) => Shown::Draft(draft.into()),
+        }
+    }
+}
