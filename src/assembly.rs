@@ -14,10 +14,13 @@ use crate::cases::qdrant::{QdrantOptions, QdrantStore};
 use crate::cases::retention::Retention;
 use crate::cases::seal::{self, SealError, Sealer};
 use crate::cases::{CaseStore, CaseStoreError, TenantId};
-use crate::config::{CasesConfig, Config, KeptTexts, Quantisation};
+use crate::config::{CasesConfig, Config, KeptTexts, PromptsConfig, Quantisation};
 use crate::feedback::FeedbackKind;
-use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Kernel, PoolOptions, Pooling};
+use crate::inference::{
+    ComputePool, Encoder, EncoderSpec, InferenceError, Kernel, LanguageModel, PoolOptions, Pooling,
+};
 use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
+use crate::prompts::{PromptFilesError, PromptLibrary, PromptLimits};
 use crate::tagging::heads::HeadError;
 use crate::tagging::{
     EncoderIdentity, EngineError, ExampleVectors, ExamplesError, Tagger, TaggingEngine, TaggingError, TaggingOptions,
@@ -33,6 +36,9 @@ pub const SHIPPED_EXAMPLES: &str = "examples.safetensors";
 
 /// Folder of the heads that come with a model, beside it.
 pub const SHIPPED_HEADS: &str = "heads";
+
+/// The language model that is suggested to whoever has none.
+pub const SUGGESTED_LANGUAGE_MODEL: &str = "qwen2.5-coder-1.5b-instruct";
 
 /// The tokeniser's file in a model's folder.
 const TOKENIZER: &str = "tokenizer.json";
@@ -84,6 +90,18 @@ pub enum AssemblyError {
     /// Corrections can't be learnt.
     #[error("corrections can't be recalled: {0}")]
     Corrections(#[from] TaggingError),
+    /// What is asked needs a language model, and none is configured.
+    #[error(
+        "no language model is configured: models.language_model is not set; get one by `otklik models pull \
+         {SUGGESTED_LANGUAGE_MODEL}` and set models.language_model = \"{SUGGESTED_LANGUAGE_MODEL}\""
+    )]
+    NoLanguageModel,
+    /// This version runs no language model.
+    #[error("models.language_model: {id:?} can't be opened: this version runs no language model yet; leave it not set")]
+    LanguageModelNotServed {
+        /// The model.
+        id: String,
+    },
     /// The computing threads can't be started.
     #[error("the computing threads can't be started: {0}")]
     Threads(std::io::Error),
@@ -182,6 +200,33 @@ pub fn load_taxonomy(path: Option<&Path>) -> Result<Taxonomy, TaxonomyError> {
     };
     tracing::info!(name = taxonomy.name(), version = %taxonomy.version(), "taxonomy loaded");
     Ok(taxonomy)
+}
+
+/// The prompts that come with the program, with the configured folder laid over them. Blocks.
+///
+/// # Errors
+/// [`PromptFilesError`] with every problem of every file.
+pub fn open_prompts(config: &Config) -> Result<PromptLibrary, PromptFilesError> {
+    let library = PromptLibrary::open(config.prompts.dir.as_deref())?;
+    tracing::info!(prompts = library.current().len(), "prompts loaded");
+    Ok(library)
+}
+
+/// How much a prompt may take and give, as configured.
+pub fn prompt_limits(config: &Config) -> PromptLimits {
+    let PromptsConfig { max_input_chars, max_trusted_chars, max_message_chars, max_answer_chars, .. } = config.prompts;
+    PromptLimits { max_input_chars, max_trusted_chars, max_message_chars, max_answer_chars }
+}
+
+/// The configured language model.
+///
+/// # Errors
+/// [`AssemblyError::NoLanguageModel`], which says how to get one.
+pub fn open_language_model(config: &Config) -> Result<Arc<dyn LanguageModel>, AssemblyError> {
+    Err(match &config.models.language_model {
+        None => AssemblyError::NoLanguageModel,
+        Some(id) => AssemblyError::LanguageModelNotServed { id: id.clone() },
+    })
 }
 
 /// Starts the computing threads.

@@ -122,6 +122,8 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             AssemblyError::Model(_)
             | AssemblyError::NotAnEncoder { .. }
             | AssemblyError::NoTokenizer { .. }
+            | AssemblyError::NoLanguageModel
+            | AssemblyError::LanguageModelNotServed { .. }
             | AssemblyError::Taxonomy(_)
             | AssemblyError::Examples(_)
             | AssemblyError::Cases(_)
