@@ -9,6 +9,7 @@ mod heads;
 mod learning;
 mod marked_text;
 mod models;
+mod prompts;
 mod render;
 mod serve;
 mod taxonomy;
@@ -90,6 +91,9 @@ enum Command {
     /// List, check and fetch models
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// List, show, render, answer and check ready-made prompts
+    #[command(subcommand)]
+    Prompts(prompts::PromptsCommand),
     /// Measure how fast this machine is
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -199,6 +203,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Models(command) => {
             start_log(&loaded.config, Some(LogLevel::Warn));
             models::run(command, loaded.config.models.dir, offline)
+        }
+        Command::Prompts(command) => {
+            start_log(&loaded.config, Some(LogLevel::Warn));
+            prompts::run(command, &loaded.config)
         }
         Command::Bench(command) => {
             start_log(&loaded.config, Some(LogLevel::Warn));
