@@ -232,8 +232,6 @@ settings! {
     prompts: PromptsConfig {
         /// Folder of your own prompts, laid over those that come with the program.
         dir: Option<PathBuf> = None, OptionalPath;
-        /// How often that folder is looked at for changes, in milliseconds; 0 is never.
-        reload_ms: u64 = 3_000, Integer(0, 86_400_000);
         /// Longest input of a prompt: characters of all its texts, and one for each other value.
         max_input_chars: usize = 100_000, Integer(1, 10_000_000);
         /// Longest text of the company's own in an input, in characters; it stands among instructions.

@@ -14,6 +14,7 @@ mod input;
 mod library;
 mod problems;
 mod prompt;
+mod reading;
 mod runner;
 mod schema;
 mod set;
