@@ -140,7 +140,7 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
 
 fn act(command: PromptsCommand, config: &Config) -> anyhow::Result<String> {
     match command {
-        PromptsCommand::List { language, json } => list(&*assembly::open_prompts(config)?.current(), language, json),
+        PromptsCommand::List { language, json } => list(&assembly::open_prompts(config)?.current(), language, json),
         PromptsCommand::Show(prompt) => Ok(find(&prompt, config)?.source().to_owned()),
         PromptsCommand::Render { prompt, input, json } => shown(&render(&prompt, &input, config)?, json),
         PromptsCommand::Run { prompt, input } => answer(render(&prompt, &input, config)?, config),

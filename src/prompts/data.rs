@@ -36,7 +36,7 @@ impl DataTexts {
     /// Puts blocks in the place of marks.
     ///
     /// # Errors
-    /// [`TextChanged`] if a mark came apart; [`TooLong`](BlocksError::TooLong) if it would have more than `most` characters.
+    /// [`BlocksError::TextChanged`] if a mark came apart; [`BlocksError::TooLong`] if it would have more than `most` characters.
     pub(super) fn put_blocks(&self, rendered: &str, most: usize) -> Result<String, BlocksError> {
         let mut put = String::with_capacity(rendered.len());
         let mut characters = 0;
