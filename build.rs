@@ -1,9 +1,11 @@
-//! Compiles the protocol buffers of `proto/` into Rust and into the descriptor set that reflection serves.
+//! Compiles the protocol buffers of `proto/` into Rust and into the descriptor set that reflection serves, and lists the prompts of
+//! `prompts/`.
 //!
 //! The compiler is a Rust library, so that a build needs no program beside cargo.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use protox::prost::Message;
 
@@ -30,5 +32,28 @@ fn main() -> Result<(), Box<dyn Error>> {
         file.source_code_info = None;
     }
     std::fs::write(out.join("otklik_descriptor.bin"), descriptors.encode_to_vec())?;
+    list_prompts(&out)
+}
+
+/// Writes the list of the prompts that are built in, so that a new file needs no code.
+fn list_prompts(out: &Path) -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=prompts");
+    let folder = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("prompts");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&folder)? {
+        let name = entry?.file_name().into_string().map_err(|name| format!("{name:?} is not Unicode"))?;
+        if name.ends_with(".md") && name != "README.md" {
+            files.push(name);
+        }
+    }
+    files.sort();
+    let mut list = String::from("&[\n");
+    for name in files {
+        let path = folder.join(&name);
+        println!("cargo:rerun-if-changed={}", path.display());
+        writeln!(list, "    ({name:?}, include_str!({:?})),", path.display().to_string())?;
+    }
+    list.push_str("]\n");
+    std::fs::write(out.join("prompts.rs"), list)?;
     Ok(())
 }

@@ -17,10 +17,13 @@ use crate::cases::qdrant::{QdrantOptions, QdrantStore};
 use crate::cases::retention::Retention;
 use crate::cases::seal::{self, SealError, Sealer};
 use crate::cases::{CaseStore, CaseStoreError, TenantId};
-use crate::config::{CasesConfig, Config, KeptTexts, Quantisation};
+use crate::config::{CasesConfig, Config, KeptTexts, PromptsConfig, Quantisation};
 use crate::feedback::FeedbackKind;
-use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Kernel, PoolOptions, Pooling};
+use crate::inference::{
+    ComputePool, Encoder, EncoderSpec, InferenceError, Kernel, LanguageModel, PoolOptions, Pooling,
+};
 use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
+use crate::prompts::{PromptFilesError, PromptLibrary, PromptLimits};
 use crate::tagging::heads::HeadError;
 use crate::tagging::{
     EncoderIdentity, EngineError, ExampleVectors, ExamplesError, Tagger, TaggingEngine, TaggingError, TaggingOptions,
@@ -30,7 +33,7 @@ use crate::taxonomy::{Taxonomy, TaxonomyError};
 use crate::training::TrainingError;
 use heads::add_topics_of_examples;
 pub use heads::heads;
-pub use language_model::load_language_model;
+pub use language_model::{load_language_model, open_language_model};
 
 /// Vectors of the default taxonomy's examples, beside the model that made them.
 pub const SHIPPED_EXAMPLES: &str = "examples.safetensors";
@@ -40,6 +43,9 @@ pub const SHIPPED_HEADS: &str = "heads";
 
 /// The file of what operators did with suggestions, in its folder.
 const USES_FILE: &str = "uses.redb";
+
+/// The language model that is suggested to whoever has none.
+pub const SUGGESTED_LANGUAGE_MODEL: &str = "qwen2.5-coder-1.5b-instruct";
 
 /// The tokeniser's file in a model's folder.
 const TOKENIZER: &str = "tokenizer.json";
@@ -105,6 +111,12 @@ pub enum AssemblyError {
     /// Corrections can't be learnt.
     #[error("corrections can't be recalled: {0}")]
     Corrections(#[from] TaggingError),
+    /// What is asked needs a language model, and none is configured.
+    #[error(
+        "no language model is configured: models.language_model is not set; get one by `otklik models pull \
+         {SUGGESTED_LANGUAGE_MODEL}` and set models.language_model = \"{SUGGESTED_LANGUAGE_MODEL}\""
+    )]
+    NoLanguageModel,
     /// The computing threads can't be started.
     #[error("the computing threads can't be started: {0}")]
     Threads(std::io::Error),
@@ -242,6 +254,22 @@ pub fn assistant(
     let uses = SuggestionUses::open(&config.assist.dir.join(USES_FILE), config.assist.max_use_pairs)?;
     let options = AssistOptions { similar_cases: config.assist.similar_cases };
     Ok(Assistant::new(AssistParts { taxonomy, playbook, tagger, cases, writer, uses: Arc::new(uses), options }))
+}
+
+/// The prompts that come with the program, with the configured folder laid over them. Blocks.
+///
+/// # Errors
+/// [`PromptFilesError`] with every problem of every file.
+pub fn open_prompts(config: &Config) -> Result<PromptLibrary, PromptFilesError> {
+    let library = PromptLibrary::open(config.prompts.dir.as_deref())?;
+    tracing::info!(prompts = library.current().len(), "prompts loaded");
+    Ok(library)
+}
+
+/// How much a prompt may take and give, as configured.
+pub fn prompt_limits(config: &Config) -> PromptLimits {
+    let PromptsConfig { max_input_chars, max_trusted_chars, max_message_chars, max_answer_chars, .. } = config.prompts;
+    PromptLimits { max_input_chars, max_trusted_chars, max_message_chars, max_answer_chars }
 }
 
 /// Starts the computing threads.

@@ -20,7 +20,7 @@ use crate::inference::Kernel;
 pub use sources::{ConfigError, Origin, Problem};
 use sources::{Given, Source};
 pub use value::Allowed;
-use value::Allowed::{Address, Integer, Name, Number, OneOf, OptionalAddress, OptionalPath, OptionalUrl};
+use value::Allowed::{Address, Integer, Name, Number, OneOf, OptionalAddress, OptionalName, OptionalPath, OptionalUrl};
 use value::Value;
 
 named_enum! {
@@ -218,12 +218,28 @@ settings! {
         dir: Option<PathBuf> = None, OptionalPath;
         /// Id of the encoder.
         encoder: String = "e5-small-ru-en".to_owned(), Name;
+        /// Id of the language model, which answers prompts; not set, what needs one says so, and everything else works.
+        language_model: Option<String> = None, OptionalName;
     }
 
     /// The taxonomy.
     taxonomy: TaxonomyConfig {
         /// File of the taxonomy; not set, the taxonomy that comes with the program is used.
         path: Option<PathBuf> = None, OptionalPath;
+    }
+
+    /// Ready-made prompts.
+    prompts: PromptsConfig {
+        /// Folder of your own prompts, laid over those that come with the program.
+        dir: Option<PathBuf> = None, OptionalPath;
+        /// Longest input of a prompt: characters of all its texts, and one for each other value.
+        max_input_chars: usize = 100_000, Integer(1, 10_000_000);
+        /// Longest text of the company's own in an input, in characters; it stands among instructions.
+        max_trusted_chars: usize = 10_000, Integer(1, 1_000_000);
+        /// Longest message that a prompt may render to, in characters.
+        max_message_chars: usize = 200_000, Integer(1_000, 20_000_000);
+        /// Longest answer of free text, in characters.
+        max_answer_chars: usize = 20_000, Integer(100, 1_000_000);
     }
 
     /// The case store.

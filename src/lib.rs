@@ -11,6 +11,7 @@ pub mod config;
 pub mod feedback;
 pub mod inference;
 pub mod models;
+pub mod prompts;
 pub mod server;
 pub mod tables;
 pub mod tagging;

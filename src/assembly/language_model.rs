@@ -1,5 +1,6 @@
 //! A language model from the registry, ready to answer.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{AssemblyError, short};
@@ -41,4 +42,13 @@ pub fn load_language_model(config: &Config, id: &str) -> Result<LocalModel, Asse
         "language model checked and loaded"
     );
     Ok(model)
+}
+
+/// The configured language model.
+///
+/// # Errors
+/// [`AssemblyError::NoLanguageModel`], which says how to get one, and those of [`load_language_model`].
+pub fn open_language_model(config: &Config) -> Result<Arc<dyn LanguageModel>, AssemblyError> {
+    let id = config.models.language_model.as_deref().ok_or(AssemblyError::NoLanguageModel)?;
+    Ok(Arc::new(load_language_model(config, id)?))
 }

@@ -10,6 +10,7 @@ mod learning;
 mod marked_text;
 mod models;
 mod playbook;
+mod prompts;
 mod render;
 mod serve;
 mod taxonomy;
@@ -93,6 +94,9 @@ enum Command {
     /// List, check and fetch models
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// List, show, render, answer and check ready-made prompts
+    #[command(subcommand)]
+    Prompts(prompts::PromptsCommand),
     /// Measure how fast this machine is
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -126,6 +130,7 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             | AssemblyError::NotAnEncoder { .. }
             | AssemblyError::NotALanguageModel { .. }
             | AssemblyError::NoTokenizer { .. }
+            | AssemblyError::NoLanguageModel
             | AssemblyError::Taxonomy(_)
             | AssemblyError::Playbook(_)
             | AssemblyError::Uses(_)
@@ -207,6 +212,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Models(command) => {
             start_log(&loaded.config, Some(LogLevel::Warn));
             models::run(command, loaded.config.models.dir, offline)
+        }
+        Command::Prompts(command) => {
+            start_log(&loaded.config, Some(LogLevel::Warn));
+            prompts::run(command, &loaded.config)
         }
         Command::Bench(command) => {
             start_log(&loaded.config, Some(LogLevel::Warn));

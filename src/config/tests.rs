@@ -163,3 +163,13 @@ fn a_default_deadline_over_the_greatest_is_a_contradiction_named_at_what_was_wri
         ["server.default_deadline_ms = \"300001\" (flag): must be at most server.max_deadline_ms, 300000"]
     );
 }
+
+#[test]
+fn an_optional_name_is_a_name_or_not_set() {
+    let with = |value: &str| Config::load(None, [], &[("models.language_model".to_owned(), value.to_owned())]);
+    assert_eq!(with("").unwrap().config.models.language_model, None);
+    let named = with("qwen2.5-coder-1.5b-instruct").unwrap().config.models.language_model;
+    assert_eq!(named.as_deref(), Some("qwen2.5-coder-1.5b-instruct"));
+    let refused = with("http://model").unwrap_err().to_string();
+    assert!(refused.contains("models.language_model") && refused.contains("or empty for not set"), "{refused}");
+}

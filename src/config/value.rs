@@ -28,6 +28,8 @@ pub enum Allowed {
     OptionalUrl,
     /// Letters, digits, `-`, `_` and `.`.
     Name,
+    /// A name, or empty for "not set".
+    OptionalName,
 }
 
 impl Allowed {
@@ -55,6 +57,7 @@ impl fmt::Display for Allowed {
             Allowed::OptionalPath => f.write_str("a path, or empty for not set"),
             Allowed::OptionalUrl => f.write_str("http:// or https:// with a host and a port, or empty for not set"),
             Allowed::Name => f.write_str("a name of letters, digits, '-', '_' and '.'"),
+            Allowed::OptionalName => f.write_str("a name of letters, digits, '-', '_' and '.', or empty for not set"),
         }
     }
 }
@@ -151,10 +154,16 @@ impl Value for String {
 }
 
 impl Value for Option<String> {
-    fn read(text: &str, _: &Allowed) -> Option<Self> {
+    fn read(text: &str, allowed: &Allowed) -> Option<Self> {
+        if text.is_empty() {
+            return Some(None);
+        }
+        if *allowed == Allowed::OptionalName {
+            return String::read(text, &Allowed::Name).map(Some);
+        }
         let is_address =
             ["http://", "https://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
-        (text.is_empty() || is_address).then(|| (!text.is_empty()).then(|| text.to_owned()))
+        is_address.then(|| Some(text.to_owned()))
     }
 
     fn write(&self) -> String {

