@@ -19,9 +19,7 @@ use crate::cases::seal::{self, SealError, Sealer};
 use crate::cases::{CaseStore, CaseStoreError, TenantId};
 use crate::config::{CasesConfig, Config, KeptTexts, PromptsConfig, Quantisation};
 use crate::feedback::FeedbackKind;
-use crate::inference::{
-    ComputePool, Encoder, EncoderSpec, InferenceError, Kernel, LanguageModel, PoolOptions, Pooling,
-};
+use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Kernel, PoolOptions, Pooling};
 use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
 use crate::prompts::{PromptFilesError, PromptLibrary, PromptLimits};
 use crate::tagging::heads::HeadError;

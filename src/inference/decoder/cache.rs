@@ -8,7 +8,6 @@ pub(super) const BLOCK: usize = 16;
 /// Those of one sequence, in all layers.
 pub(super) struct Cache {
     layers: Vec<LayerCache>,
-    capacity: usize,
     tokens: Vec<u32>,
 }
 
@@ -36,7 +35,7 @@ impl Cache {
             width: shape.head_width,
             capacity,
         };
-        Self { layers: (0..shape.layers).map(|_| layer()).collect(), capacity: tokens, tokens: Vec::new() }
+        Self { layers: (0..shape.layers).map(|_| layer()).collect(), tokens: Vec::new() }
     }
 
     /// Tokens that were read.
@@ -57,11 +56,6 @@ impl Cache {
     /// Notes tokens whose keys and values are in all layers.
     pub fn note(&mut self, tokens: &[u32]) {
         self.tokens.extend_from_slice(tokens);
-    }
-
-    /// Tokens that still fit.
-    pub fn room(&self) -> usize {
-        self.capacity.saturating_sub(self.tokens.len())
     }
 
     pub fn layer_mut(&mut self, layer: usize) -> Option<&mut LayerCache> {

@@ -291,7 +291,7 @@ fn add_normed(states: &mut [f32], branch: &mut [f32], norm: Option<&Norm>) {
 /// `gate = activation(gate) * up`.
 fn activate(activation: Gate, gate: &mut [f32], up: &[f32]) {
     /// Twice the square root of two over pi.
-    const TANH: f32 = 1.595_769_1;
+    const TANH: f32 = 1.595_769;
     vectorised(
         #[inline(always)]
         || match activation {

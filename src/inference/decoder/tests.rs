@@ -301,7 +301,7 @@ fn tokens_read_at_once_or_one_by_one_or_again_have_the_same_scores() {
             let read =
                 |cache: &mut Cache, tokens: &[u32]| model.scores(&model.read(tokens, 1, cache, &|| true).unwrap());
             let together = read(&mut cache, &tokens);
-            assert_eq!((cache.tokens().len(), cache.room()), (70, 58));
+            assert_eq!(cache.tokens().len(), 70);
             cache.truncate(0);
             for tokens in tokens[..69].chunks(1) {
                 read(&mut cache, tokens);

@@ -170,11 +170,6 @@ impl GroupedMatrix {
         self.outputs.div_ceil(PANEL)
     }
 
-    /// Bytes that it takes.
-    pub fn bytes(&self) -> usize {
-        size_of_val(self.lines.as_slice()) + 2 * (self.factors.len() + self.lows.len())
-    }
-
     /// The weights of one output, in 32 bits.
     pub fn output(&self, output: usize, into: &mut [f32]) {
         let (panel, lane) = (output / PANEL, output % PANEL);

@@ -113,7 +113,6 @@ fn eight_bits_keep_weights_to_half_a_step() {
         assert!(kept.iter().zip(weights).all(|(kept, weight)| (kept - weight).abs() < 1.01 / 254.0));
     }
     assert_eq!(matrix.panels(), 2);
-    assert!(matrix.bytes() > 40 * 20);
 }
 
 #[test]
