@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn vocabularies_that_can_not_be_read_are_refused() {
         let read = |vocab: &str, unk: &str, more: &str| {
-            let json = format!(r#"{{"unk_id":{unk},"vocab":{vocab}{more}}}"#);
+            let json = format!(r#"{{"type":"Unigram","unk_id":{unk},"vocab":{vocab}{more}}}"#);
             serde_json::from_str::<Unigram>(&json).err().map(|error| error.to_string())
         };
         assert_eq!(read(r#"[["<unk>",0],["a",-1]]"#, "0", ""), None);
@@ -278,6 +278,7 @@ mod tests {
             (r#"[["a",-1]]"#, "null", "", "unk_id"),
             (r#"[["a",-1],["",-1]]"#, "0", "", "piece 1"),
             (r#"[["a",-1]]"#, "0", r#","byte_fallback":true"#, "single bytes"),
+            (r#"[["a",-1]]"#, "0", r#","type":"BPE""#, "duplicate field"),
         ] {
             let error = read(vocab, unk, more).unwrap();
             assert!(error.contains(part), "{error} should contain {part}");

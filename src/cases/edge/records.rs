@@ -90,7 +90,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(receipts(folder.path()).unwrap(), []);
         let receipt = |id: &str| Erasure::new(&TenantId::default(), id, vec!["b".into(), "a".into()], vec![]);
-        let all = [receipt("c1"), receipt("c2")];
+        let all = [receipt("customer-1"), receipt("customer-2")];
         for receipt in &all {
             keep_receipt(folder.path(), receipt).unwrap();
         }
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(all[0].case_ids, ["a", "b"]);
         let path = folder.path().join(ERASURES);
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(!text.contains("c1"));
+        assert!(!text.contains("customer-1"));
         std::fs::write(&path, &text[..text.len() - 9]).unwrap();
         assert_eq!(receipts(folder.path()).unwrap(), all[..1]);
         std::fs::write(&path, text.replacen('{', "x", 1)).unwrap();
