@@ -143,8 +143,10 @@ async fn answering(config: &Config) -> anyhow::Result<(Arc<PromptLibrary>, Optio
     let opened = tokio::task::spawn_blocking(move || {
         // The prompts are what people edit: a mistake in them is told before a model is read.
         let prompts = Arc::new(assembly::open_prompts(&config)?);
-        let is_configured = config.models.language_model.is_some();
-        let model = is_configured.then(|| assembly::open_language_model(&config)).transpose()?;
+        let model = match config.models.language_model {
+            Some(_) => Some(assembly::open_language_model(&config)?),
+            None => None,
+        };
         anyhow::Ok((prompts, model))
     });
     opened.await.context("the start was interrupted")?
