@@ -42,9 +42,6 @@ pub const SHIPPED_HEADS: &str = "heads";
 /// The file of what operators did with suggestions, in its folder.
 const USES_FILE: &str = "uses.redb";
 
-/// The language model that is suggested to whoever has none.
-pub const SUGGESTED_LANGUAGE_MODEL: &str = "qwen2.5-coder-1.5b-instruct";
-
 /// The tokeniser's file in a model's folder.
 const TOKENIZER: &str = "tokenizer.json";
 
@@ -110,10 +107,7 @@ pub enum AssemblyError {
     #[error("corrections can't be recalled: {0}")]
     Corrections(#[from] TaggingError),
     /// What is asked needs a language model, and none is configured.
-    #[error(
-        "no language model is configured: models.language_model is not set; get one by `otklik models pull \
-         {SUGGESTED_LANGUAGE_MODEL}` and set models.language_model = \"{SUGGESTED_LANGUAGE_MODEL}\""
-    )]
+    #[error("{}", models::NO_LANGUAGE_MODEL)]
     NoLanguageModel,
     /// The computing threads can't be started.
     #[error("the computing threads can't be started: {0}")]

@@ -232,6 +232,8 @@ settings! {
     prompts: PromptsConfig {
         /// Folder of your own prompts, laid over those that come with the program.
         dir: Option<PathBuf> = None, OptionalPath;
+        /// How often the service looks whether files of that folder changed, in milliseconds; 0 is never. Files that are not valid are refused, and the prompts of before stay.
+        reload_ms: u64 = 5_000, Integer(0, 86_400_000);
         /// Longest input of a prompt: characters of all its texts, and one for each other value.
         max_input_chars: usize = 100_000, Integer(1, 10_000_000);
         /// Longest text of the company's own in an input, in characters; it stands among instructions.

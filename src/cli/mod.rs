@@ -147,6 +147,7 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
         })
         || cases::is_bad_input(error)
         || error.downcast_ref::<serve::ListenError>().is_some()
+        || error.downcast_ref::<otklik::prompts::PromptFilesError>().is_some()
         || error.downcast_ref::<otklik::tagging::heads::HeadError>().is_some()
         || error.downcast_ref::<otklik::tagging::ExamplesError>().is_some()
         || error.downcast_ref::<TrainingError>().is_some_and(|error| match error {

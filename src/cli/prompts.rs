@@ -1,22 +1,21 @@
 //! `otklik prompts`: list, show, render, answer and check ready-made prompts.
 
+mod answer;
+
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use otklik::assembly;
 use otklik::config::Config;
-use otklik::prompts::{
-    AnswerContent, Prompt, PromptError, PromptFilesError, PromptLanguage, PromptOrigin, PromptRunner, PromptSet,
-    RenderedPrompt, RunError, RunOptions,
-};
+use otklik::prompts::{Prompt, PromptError, PromptFilesError, PromptLanguage, PromptOrigin, PromptSet, RenderedPrompt};
 use serde::Serialize;
 use serde_json::Value;
 
+use self::answer::{AnswerArgs, answer};
 use super::BAD_INPUT;
 
 /// The longest input that is read, in bytes for each character that it may have.
@@ -54,13 +53,19 @@ pub enum PromptsCommand {
     },
     /// Let the language model answer a prompt
     ///
-    /// Prints the answer: JSON as the prompt's output schema has it, or free text. Needs `models.language_model`.
-    #[command(after_help = "Examples:\n  otklik prompts run draft-reply --input appeal.json")]
+    /// Prints the answer: JSON as the prompt's output schema has it, or free text, which a terminal shows as it is said. Needs
+    /// `models.language_model` or --model.
+    #[command(
+        after_help = "Examples:\n  otklik prompts run draft-reply --input appeal.json\n  otklik prompts run draft-reply \
+                            --example --temperature 0.7 --seed 2"
+    )]
     Run {
         #[command(flatten)]
         prompt: PromptArgs,
         #[command(flatten)]
         input: InputArgs,
+        #[command(flatten)]
+        answer: AnswerArgs,
     },
     /// Check prompts of your own and print every problem of every file
     ///
@@ -143,7 +148,7 @@ fn act(command: PromptsCommand, config: &Config) -> anyhow::Result<String> {
         PromptsCommand::List { language, json } => list(&assembly::open_prompts(config)?.current(), language, json),
         PromptsCommand::Show(prompt) => Ok(find(&prompt, config)?.source().to_owned()),
         PromptsCommand::Render { prompt, input, json } => shown(&render(&prompt, &input, config)?, json),
-        PromptsCommand::Run { prompt, input } => answer(render(&prompt, &input, config)?, config),
+        PromptsCommand::Run { prompt, input, answer: args } => answer(render(&prompt, &input, config)?, &args, config),
         PromptsCommand::Check { path } => check(&path),
     }
 }
@@ -256,17 +261,6 @@ fn shown(rendered: &RenderedPrompt, json: bool) -> anyhow::Result<String> {
     Ok(messages.collect())
 }
 
-fn answer(rendered: RenderedPrompt, config: &Config) -> anyhow::Result<String> {
-    let model = assembly::open_language_model(config)?;
-    let runner = PromptRunner::new(model, assembly::prompt_limits(config));
-    let runtime = tokio::runtime::Runtime::new().context("the async runtime can't be started")?;
-    let answered: Result<_, RunError> = runtime.block_on(runner.run(rendered, RunOptions::default(), None));
-    Ok(match answered?.content {
-        AnswerContent::Json(value) => format!("{}\n", serde_json::to_string_pretty(&value)?),
-        AnswerContent::Text(text) => format!("{text}\n"),
-    })
-}
-
 fn check(path: &Path) -> anyhow::Result<String> {
     let set = if path.is_dir() { PromptSet::from_folder(path)? } else { PromptSet::from_files(&[path.to_owned()])? };
     let count = set.len();
@@ -339,14 +333,6 @@ mod tests {
         assert!(error.to_string().contains("no example \"none such\"; it has: "), "{error}");
         let error = render(&args("no-such"), &with_example(""), &config).unwrap_err();
         assert!(is_bad_input(&error) && error.to_string().starts_with("no prompt \"no-such\""), "{error}");
-    }
-
-    #[test]
-    fn without_a_model_it_is_told_how_to_get_one() {
-        let config = Config::default();
-        let rendered = render(&args("analyse-appeal"), &with_example(""), &config).unwrap();
-        let told = answer(rendered, &config).unwrap_err().to_string();
-        assert!(told.contains("models.language_model") && told.contains("otklik models pull"), "{told}");
     }
 
     #[test]

@@ -11,6 +11,8 @@ use otklik::assembly;
 use otklik::assist::Assistant;
 use otklik::cases::{CaseStore, CaseStoreError, TenantId};
 use otklik::config::Config;
+use otklik::inference::LanguageModel;
+use otklik::prompts::PromptLibrary;
 use otklik::server::{self, Listeners, Served};
 use otklik::tagging::{Tagger, TaggerCounts, TaggingEngine};
 use tokio::net::TcpListener;
@@ -86,6 +88,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let sealer = assembly::sealer(&config)?.map(Arc::new);
+    let (prompts, language_model) = answering(&config).await?;
     let (engine, store) = open(config.clone()).await?;
     assembly::recall_corrections(&config, &*engine, &*store).await?;
     let assistant = helper(&config, &engine, &store).await?;
@@ -95,10 +98,21 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         tracing::info!(%address, "answering /livez, /readyz and /metrics");
     }
     let cases = store;
-    let parts = Served { tagger: engine.clone(), cases: Arc::clone(&cases), sealer, assistant };
+    let every = std::time::Duration::from_millis(config.prompts.reload_ms);
+    let watching = tokio::spawn(Arc::clone(&prompts).watch(every));
+    let parts = Served {
+        tagger: engine.clone(),
+        cases: Arc::clone(&cases),
+        sealer,
+        assistant,
+        prompts,
+        prompt_limits: assembly::prompt_limits(&config),
+        language_model,
+    };
     let expiry = keep_expiring(&config, Arc::clone(&cases), engine.clone());
     let served = server::serve(&config, parts, Listeners { calls, admin }, server::shutdown_signal()).await;
     expiry.abort();
+    watching.abort();
     let closed = close(cases, &config).await;
     served.context("the service ended")?;
     closed.context("the case store was not closed in order")?;
@@ -121,6 +135,21 @@ pub async fn helper(
     let assistant = made.await.context("the start was interrupted")??;
     assistant.prepare().await.context("the examples of the script can't be encoded")?;
     Ok(Arc::new(assistant))
+}
+
+/// The prompts, and the language model if one is configured.
+async fn answering(config: &Config) -> anyhow::Result<(Arc<PromptLibrary>, Option<Arc<dyn LanguageModel>>)> {
+    let config = config.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        // The prompts are what people edit: a mistake in them is told before a model is read.
+        let prompts = Arc::new(assembly::open_prompts(&config)?);
+        let model = match config.models.language_model {
+            Some(_) => Some(assembly::open_language_model(&config)?),
+            None => None,
+        };
+        anyhow::Ok((prompts, model))
+    });
+    opened.await.context("the start was interrupted")?
 }
 
 /// Closes the store. What was acknowledged is on disk long before; an index that is being built may take minutes, is not waited for

@@ -1,8 +1,8 @@
 //! The gRPC service: requests in from the network, answers out.
 //!
-//! Enters: a configuration, something that tags, something that keeps cases, a listening socket, and a future that says when to
-//! stop. Leaves: answers to callers, until told to stop; then the service drains. Each RPC is thin: decode, check, call, encode.
-//! Around all of them stands one layer, `guard`. Never here: models, storage engines, decisions about tags.
+//! Enters: a configuration, what is served ([`Served`]), a listening socket, and a future that says when to stop. Leaves: answers to
+//! callers, until told to stop; then the service drains. Each RPC is thin: decode, check, call, encode. Around all of them stands one
+//! layer, `guard`. Never here: models, storage engines, decisions about tags.
 
 mod admin;
 mod assist_service;
@@ -16,6 +16,7 @@ mod drain;
 mod guard;
 mod metered;
 mod panics;
+mod prompt_service;
 mod readiness;
 mod status;
 mod tagging_service;
@@ -45,11 +46,14 @@ pub use self::panics::log_panics_without_message;
 use self::readiness::{Announcer, Ready};
 use self::wire::v1::assist_service_server::AssistServiceServer;
 use self::wire::v1::case_service_server::CaseServiceServer;
+use self::wire::v1::prompt_service_server::PromptServiceServer;
 use self::wire::v1::tagging_service_server::TaggingServiceServer;
 use crate::assist::Assistant;
 use crate::cases::seal::Sealer;
 use crate::cases::{CaseStore, TenantId};
 use crate::config::Config;
+use crate::inference::LanguageModel;
+use crate::prompts::{PromptLibrary, PromptLimits};
 use crate::tagging::Tagger;
 use crate::telemetry::Metrics;
 
@@ -82,6 +86,12 @@ pub struct Served {
     pub sealer: Option<Arc<Sealer>>,
     /// Helps operators.
     pub assistant: Arc<Assistant>,
+    /// Ready-made prompts.
+    pub prompts: Arc<PromptLibrary>,
+    /// How much a prompt may take and give.
+    pub prompt_limits: PromptLimits,
+    /// Answers prompts; present if one is configured.
+    pub language_model: Option<Arc<dyn LanguageModel>>,
 }
 
 /// Where the service listens.
@@ -131,7 +141,7 @@ pub async fn serve(
     listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Served { tagger: uncounted, cases, sealer, assistant } = served;
+    let Served { tagger: uncounted, cases, sealer, assistant, prompts, prompt_limits, language_model } = served;
     let Listeners { calls: listener, admin } = listeners.into();
     let metrics = Arc::new(Metrics::new(&uncounted));
     let tagger: Arc<dyn Tagger> = Arc::new(Metered { inner: Arc::clone(&uncounted), metrics: Arc::clone(&metrics) });
@@ -172,6 +182,16 @@ pub async fn serve(
         .max_decoding_message_size(max_bytes)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd);
+    let prompts = prompt_service::PromptService {
+        config: Arc::clone(&config),
+        library: prompts,
+        limits: prompt_limits,
+        model: language_model,
+    };
+    let prompts = PromptServiceServer::new(prompts)
+        .max_decoding_message_size(max_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
@@ -197,6 +217,7 @@ pub async fn serve(
         .add_service(tagging)
         .add_service(case_service)
         .add_service(assist)
+        .add_service(prompts)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

@@ -11,6 +11,9 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt, pb};
 
 use crate::assist::{SlotError, UsesError, WriterError};
 use crate::cases::CaseStoreError;
+use crate::inference::LanguageModelError;
+use crate::models::NO_LANGUAGE_MODEL;
+use crate::prompts::{PromptError, PromptIdentity, RunError};
 use crate::tagging::TaggingError;
 
 /// When a caller may try again after being refused for load.
@@ -155,6 +158,51 @@ pub(super) fn of_uses(error: UsesError) -> Status {
             tracing::error!(reason = %error, "what operators did with suggestions can't be kept");
             retryable(Code::Unavailable, "what operators did with suggestions can't be kept")
         }
+    }
+}
+
+/// FAILED_PRECONDITION: there is no language model. The details say how to get one.
+pub(super) fn no_language_model() -> Status {
+    unmet("LANGUAGE_MODEL", "models.language_model", NO_LANGUAGE_MODEL.to_owned())
+}
+
+fn unmet(kind: &str, subject: &str, description: String) -> Status {
+    let details = ErrorDetails::with_precondition_failure_violation(kind, subject, &description);
+    Status::with_error_details(Code::FailedPrecondition, description, details)
+}
+
+/// The status of a prompt that can't be had or rendered.
+pub(super) fn of_prompt(error: PromptError) -> Status {
+    match &error {
+        PromptError::Unknown { .. } | PromptError::Language { .. } => Status::not_found(error.to_string()),
+        PromptError::Template { prompt, .. } => unmet("PROMPT", prompt, error.to_string()),
+        PromptError::Input(found) => {
+            let mut faults = Faults::default();
+            found.iter().for_each(|fault| faults.add(&fault.field, &fault.problem));
+            faults.into_status()
+        }
+    }
+}
+
+/// The status of a prompt without an answer.
+pub(super) fn of_run(error: RunError, prompt: &PromptIdentity) -> Status {
+    let model = match error {
+        RunError::Model(error) => error,
+        RunError::Answer(error) => return Status::aborted(error.to_string()),
+        RunError::Cancelled => return Status::cancelled(RunError::Cancelled.to_string()),
+        RunError::Interrupted(reason) => return internal(&reason),
+    };
+    match model {
+        // What the request says of the choice of words was checked; what is left is the prompt's own.
+        LanguageModelError::Invalid { .. } => {
+            let subject = format!("{}.{}", prompt.id, prompt.language);
+            let description = format!("prompt {subject} can't be answered: {model}");
+            unmet("PROMPT", &subject, description)
+        }
+        LanguageModelError::TooLong { .. } => Faults::one("input", format!("is too long: {model}")),
+        LanguageModelError::Overloaded { .. } => overloaded(model.to_string()),
+        LanguageModelError::DeadlineExceeded => deadline_exceeded(),
+        LanguageModelError::Failed(reason) => internal(&reason),
     }
 }
 

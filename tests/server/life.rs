@@ -24,6 +24,7 @@ use crate::{Service, classify, eventually};
 const TAGGING: &str = "otklik.v1.TaggingService";
 const CASES: &str = "otklik.v1.CaseService";
 const ASSIST: &str = "otklik.v1.AssistService";
+const PROMPTS: &str = "otklik.v1.PromptService";
 
 fn health_of(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.into() }
@@ -94,11 +95,13 @@ async fn reflection_lists_the_services_and_resolves_every_file_they_need() {
     };
     let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
     names.sort();
-    assert_eq!(names, ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", ASSIST, CASES, TAGGING]);
+    let standard = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
+    assert_eq!(names, [&standard[..], &[ASSIST, CASES, PROMPTS, TAGGING]].concat());
 
-    let mut wanted: Vec<MessageRequest> = [TAGGING, CASES, ASSIST, "google.rpc.BadRequest", "google.rpc.RetryInfo"]
-        .map(|symbol| MessageRequest::FileContainingSymbol(symbol.into()))
-        .into();
+    let mut wanted: Vec<MessageRequest> =
+        [TAGGING, CASES, ASSIST, PROMPTS, "google.rpc.BadRequest", "google.rpc.RetryInfo"]
+            .map(|symbol| MessageRequest::FileContainingSymbol(symbol.into()))
+            .into();
     let mut seen = Vec::new();
     while let Some(request) = wanted.pop() {
         let shown = format!("{request:?}");

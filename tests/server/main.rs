@@ -10,6 +10,7 @@ mod fakes;
 mod life;
 mod limits;
 mod load;
+mod prompts;
 mod tagging;
 
 use std::io;
@@ -21,9 +22,12 @@ use otklik::assist::playbook::Playbook;
 use otklik::assist::{AssistOptions, AssistParts, Assistant, SuggestionUses};
 use otklik::cases::seal::Sealer;
 use otklik::config::{Config, KeptTexts};
+use otklik::inference::LanguageModel;
+use otklik::prompts::PromptLibrary;
 use otklik::server::wire::v1;
 use otklik::server::wire::v1::assist_service_client::AssistServiceClient;
 use otklik::server::wire::v1::case_service_client::CaseServiceClient;
+use otklik::server::wire::v1::prompt_service_client::PromptServiceClient;
 use otklik::server::wire::v1::tagging_service_client::TaggingServiceClient;
 use otklik::server::{Listeners, ServeError, Served, serve};
 use otklik::taxonomy::Taxonomy;
@@ -56,6 +60,19 @@ impl Service {
     }
 
     async fn with_parts(adjust: impl FnOnce(&mut Config), tagger: FakeTagger, store: MemoryStore) -> Self {
+        Self::assembled(adjust, tagger, store, None).await
+    }
+
+    async fn with_model(adjust: impl FnOnce(&mut Config), model: Arc<dyn LanguageModel>) -> Self {
+        Self::assembled(adjust, FakeTagger::default(), MemoryStore::default(), Some(model)).await
+    }
+
+    async fn assembled(
+        adjust: impl FnOnce(&mut Config),
+        tagger: FakeTagger,
+        store: MemoryStore,
+        language_model: Option<Arc<dyn LanguageModel>>,
+    ) -> Self {
         keep_log();
         let mut config = Config::default();
         config.server.drain_delay_ms = 0;
@@ -75,7 +92,11 @@ impl Service {
                 let told = async { stopped.await.unwrap_or(()) };
                 let listeners = Listeners { calls: listener, admin: Some(admin_listener) };
                 let assistant = assistant(tagger.clone(), store.clone());
-                serve(&config, Served { tagger, cases: store, sealer, assistant }, listeners, told).await
+                let prompts = Arc::new(PromptLibrary::open(config.prompts.dir.as_deref()).unwrap());
+                let prompt_limits = otklik::assembly::prompt_limits(&config);
+                let cases = store;
+                let served = Served { tagger, cases, sealer, assistant, prompts, prompt_limits, language_model };
+                serve(&config, served, listeners, told).await
             }
         });
         Self { address, admin, tagger, store, stop: Some(stop), ended }
@@ -95,6 +116,10 @@ impl Service {
 
     async fn assist(&self) -> AssistServiceClient<Channel> {
         AssistServiceClient::new(self.channel().await)
+    }
+
+    async fn prompts(&self) -> PromptServiceClient<Channel> {
+        PromptServiceClient::new(self.channel().await)
     }
 
     fn stop(&mut self) {

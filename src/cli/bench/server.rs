@@ -181,13 +181,23 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
     let cases = store;
     config.assist.dir = folder.join("assist");
     let assistant = serve::helper(&config, &engine, &cases).await?;
+    let prompts = Arc::new(assembly::open_prompts(&config)?);
+    let prompt_limits = assembly::prompt_limits(&config);
     let (stop, stopped) = oneshot::channel::<()>();
     let service = tokio::spawn({
         let cases = Arc::clone(&cases);
         async move {
             // An end of the channel is as good as a word.
             let told = async { stopped.await.unwrap_or(()) };
-            let served = server::Served { tagger: engine, cases, sealer: None, assistant };
+            let served = server::Served {
+                tagger: engine,
+                cases,
+                sealer: None,
+                assistant,
+                prompts,
+                prompt_limits,
+                language_model: None,
+            };
             server::serve(&config, served, listener, told).await
         }
     });

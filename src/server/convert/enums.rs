@@ -7,6 +7,8 @@ use crate::assist::{DistanceBasis, DraftSource, OfferStatus, Slot, SuggestionUse
 use crate::cases::review::{ReviewOrder, WorthReason};
 use crate::cases::{LinkKind, OutcomeStatus, SearchMode, UpsertOutcome};
 use crate::feedback::{FeedbackKind, ScoreMetric, Speaker};
+use crate::inference::ChatRole;
+use crate::prompts::PromptLanguage;
 use crate::server::wire::v1;
 use crate::tags::{Language, ReviewReason, SentimentLabel, TagSource};
 
@@ -65,6 +67,8 @@ corresponding! {
         AmountAbove, PercentAbove, OtherMeasure, TermTooSoon, TermUnclear, TimesUsedUp, OtherTeam, NoGesture
     }
     SuggestionUse { Accepted, Edited, Rejected }
+    PromptLanguage { Russian, English }
+    ChatRole { System, User, Assistant }
 }
 
 impl From<Slot> for v1::SuggestionSlot {
@@ -135,7 +139,9 @@ mod tests {
             PromiseKind,
             PromiseVerdict,
             PromiseReason,
-            SuggestionUse
+            SuggestionUse,
+            PromptLanguage,
+            ChatRole
         );
     }
 

@@ -8,6 +8,7 @@ mod corrections;
 mod enums;
 mod feedback;
 mod outcomes;
+mod prompts;
 mod tags;
 mod time;
 
@@ -16,6 +17,7 @@ pub(super) use cases::{SimilarBounds, Wanted, deletion, similar_search, stored_c
 pub(super) use corrections::{ReviewBounds, correction, review};
 pub(super) use feedback::{check_id, echoed_id, feedback};
 pub(super) use outcomes::{links, outcome, recorded_outcome, similar_case};
+pub(super) use prompts::{WantedPrompt, listed_language, prompt_input, sampling, wanted_prompt};
 use tonic::Status;
 
 use super::status::Faults;
