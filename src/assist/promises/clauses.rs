@@ -47,12 +47,12 @@ struct Clause {
 
 /// The clauses of one sentence.
 #[derive(Debug)]
-pub(super) struct Clauses {
+pub(in crate::assist) struct Clauses {
     clauses: Vec<Clause>,
 }
 
 impl Clauses {
-    pub(super) fn of(reading: &Reading, sentence: &Sentence) -> Self {
+    pub(in crate::assist) fn of(reading: &Reading, sentence: &Sentence) -> Self {
         let find =
             |regex: &Option<Regex>, span| regex.as_ref().map(|regex| reading.find(regex, span)).unwrap_or_default();
         let mut starts = vec![sentence.span.start];
@@ -85,17 +85,17 @@ impl Clauses {
     }
 
     /// True if both begin in the same clause.
-    pub(super) fn same(&self, one: CharSpan, other: CharSpan) -> bool {
+    pub(in crate::assist) fn same(&self, one: CharSpan, other: CharSpan) -> bool {
         self.of_place(one) == self.of_place(other)
     }
 
     /// True if the clause commits to something.
-    pub(super) fn is_committed(&self, span: CharSpan) -> bool {
+    pub(in crate::assist) fn is_committed(&self, span: CharSpan) -> bool {
         self.of_place(span).and_then(|at| self.clauses.get(at)).is_some_and(|clause| clause.committed)
     }
 
     /// True if the clause says that something is not or will not be.
-    pub(super) fn is_negated(&self, span: CharSpan) -> bool {
+    pub(in crate::assist) fn is_negated(&self, span: CharSpan) -> bool {
         self.of_place(span).and_then(|at| self.clauses.get(at)).is_some_and(|clause| clause.negated)
     }
 }

@@ -3,6 +3,7 @@
 use super::Faults;
 use crate::assist::playbook::ReplyLanguage;
 use crate::assist::promises::{PromiseKind, PromiseReason, PromiseVerdict};
+use crate::assist::review::RubricPoint;
 use crate::assist::{DistanceBasis, DraftSource, OfferStatus, Slot, SuggestionUse};
 use crate::cases::review::{ReviewOrder, WorthReason};
 use crate::cases::{LinkKind, OutcomeStatus, SearchMode, UpsertOutcome};
@@ -65,6 +66,10 @@ corresponding! {
         AmountAbove, PercentAbove, OtherMeasure, TermTooSoon, TermUnclear, TimesUsedUp, OtherTeam, NoGesture
     }
     SuggestionUse { Accepted, Edited, Rejected }
+    RubricPoint {
+        Acknowledgement, Apology, Cause, Solution, NextStep, StaysInChannel, AsksForDetails, Readability, Politeness, PlainNo,
+        Promises
+    }
 }
 
 impl From<Slot> for v1::SuggestionSlot {
@@ -135,7 +140,8 @@ mod tests {
             PromiseKind,
             PromiseVerdict,
             PromiseReason,
-            SuggestionUse
+            SuggestionUse,
+            RubricPoint
         );
     }
 
