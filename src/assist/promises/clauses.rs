@@ -81,7 +81,8 @@ impl Clauses {
     }
 
     fn of_place(&self, span: CharSpan) -> Option<usize> {
-        self.clauses.iter().position(|clause| clause.span.start <= span.start && span.start < clause.span.end)
+        let at = self.clauses.partition_point(|clause| clause.span.end <= span.start);
+        self.clauses.get(at).is_some_and(|clause| clause.span.start <= span.start).then_some(at)
     }
 
     /// True if both begin in the same clause.
@@ -92,6 +93,11 @@ impl Clauses {
     /// True if the clause commits to something.
     pub(in crate::assist) fn is_committed(&self, span: CharSpan) -> bool {
         self.of_place(span).and_then(|at| self.clauses.get(at)).is_some_and(|clause| clause.committed)
+    }
+
+    /// True if a clause commits to something and does not say that it will not be.
+    pub(in crate::assist) fn commit(&self) -> bool {
+        self.clauses.iter().any(|clause| clause.committed && !clause.negated)
     }
 
     /// True if the clause says that something is not or will not be.

@@ -113,8 +113,7 @@ impl Facts {
             self.terms.extend(terms.map(|term| reading.span_of(term.start + offset..term.end + offset)));
             self.empty_terms.extend(look.all(&patterns::EMPTY_TERM));
         }
-        self.is_committed |=
-            words.iter().any(|word| look.clauses.is_committed(word.span) && !look.clauses.is_negated(word.span));
+        self.is_committed |= look.clauses.commit();
 
         let is_stock = !look.all(&patterns::STOCK).is_empty();
         if is_stock {

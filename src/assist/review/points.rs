@@ -1,5 +1,6 @@
 //! How a reply stands against each point of the rubric. What rules can't tell is said to be not evaluated, never missed.
 
+use super::MOST_SPANS;
 use super::facts::Facts;
 use super::remarks::Remark;
 use super::rubric::Standing;
@@ -22,8 +23,9 @@ pub(super) struct Points<'a> {
 }
 
 impl Points<'_> {
+    /// Where the first of some spans stand in the reply as given.
     fn places(&self, spans: &[CharSpan]) -> Vec<CharSpan> {
-        spans.iter().map(|span| self.reading.original(*span)).collect()
+        spans.iter().take(MOST_SPANS).map(|span| self.reading.original(*span)).collect()
     }
 
     /// Missed if the reply says nothing of the matter at all; else rules can't tell.
@@ -44,7 +46,7 @@ impl Points<'_> {
         let mut stems: Vec<&str> = shared.iter().map(|(_, stem)| stem.as_str()).collect();
         stems.sort_unstable();
         stems.dedup();
-        let spans: Vec<CharSpan> = shared.iter().map(|(span, _)| self.reading.original(*span)).collect();
+        let spans = self.places(&shared.iter().map(|(span, _)| *span).collect::<Vec<_>>());
         let is_other_language = matches!(
             (situation.language, self.reading.language()),
             (Language::Russian, Language::English) | (Language::English, Language::Russian)
@@ -138,7 +140,7 @@ impl Points<'_> {
 
     pub(super) fn stays_in_channel(&self) -> Standing {
         let elsewhere = &self.facts.elsewhere;
-        let spans: Vec<CharSpan> = elsewhere.iter().map(|one| self.reading.original(one.span)).collect();
+        let spans = self.places(&elsewhere.iter().map(|one| one.span).collect::<Vec<_>>());
         if spans.is_empty() {
             return Standing::met(spans);
         }

@@ -1,5 +1,6 @@
 //! Whether a reply is easy to read: sentences, paragraphs, and words of its own.
 
+use super::MOST_SPANS;
 use super::facts::Facts;
 use super::remarks::Remark;
 use super::rubric::Standing;
@@ -20,15 +21,13 @@ pub(super) fn standing(reply: &str, reading: &Reading, facts: &Facts) -> Standin
     let sentences = reading.sentences().iter();
     let long: Vec<CharSpan> = sentences
         .filter(|sentence| sentence.words.len() > LONGEST_SENTENCE)
+        .take(MOST_SPANS)
         .map(|sentence| reading.original(sentence.span))
         .collect();
-    let bricks: Vec<CharSpan> = paragraphs(reply)
-        .into_iter()
-        .filter(|span| span.slice(reply).split_whitespace().count() > LONGEST_PARAGRAPH)
-        .collect();
+    let bricks = bricks(reply);
     let share = facts.stock_words as f32 / facts.words.max(1) as f32;
     let stock: Vec<CharSpan> = match share >= MUCH_STOCK {
-        true => facts.stock.iter().map(|span| reading.original(*span)).collect(),
+        true => facts.stock.iter().take(MOST_SPANS).map(|span| reading.original(*span)).collect(),
         false => Vec::new(),
     };
     let faults = [(long, Remark::ShortenSentences), (bricks, Remark::SplitParagraphs), (stock, Remark::UseOwnWords)];
@@ -47,14 +46,14 @@ pub(super) fn standing(reply: &str, reading: &Reading, facts: &Facts) -> Standin
     }
 }
 
-/// The lines of a text that are not empty, in characters.
-fn paragraphs(text: &str) -> Vec<CharSpan> {
+/// Lines of a text that have too many words, in characters.
+fn bricks(text: &str) -> Vec<CharSpan> {
     let mut start: u32 = 0;
     let mut found = Vec::new();
     for line in text.split('\n') {
         let length = u32::try_from(line.chars().count()).unwrap_or(u32::MAX);
         let end = start.saturating_add(length);
-        if !line.trim().is_empty() {
+        if line.split_whitespace().count() > LONGEST_PARAGRAPH {
             found.push(CharSpan::new(start, end));
         }
         start = end.saturating_add(1);

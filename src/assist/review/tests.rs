@@ -173,6 +173,26 @@ fn the_share_counts_scored_points_only() {
     assert_eq!(review(points).share(), Some(0.375));
 }
 
+/// Replies made to send a careless scanner back over what it has read. Quadratic work on them takes minutes, which is seen.
+#[test]
+fn hostile_replies_come_through() {
+    for seed in [
+        "а, ",
+        "но, вернем ",
+        "\n",
+        "а\n",
+        "вернем ",
+        "извините, ",
+        "комиссия ",
+        "«вы сами виноваты",
+        "из-за неудобств ",
+        "расстроены. ",
+    ] {
+        let reply: String = seed.chars().cycle().take(40_000).collect();
+        assert_eq!(review("complaint", FEE, &reply, true).points.len(), RubricPoint::ALL.len(), "{seed}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_reply_is_judged_on_every_point_within_its_text(reply in "[а-яa-zА-Я0-9 .,!?«»\n—'-]{0,300}") {
