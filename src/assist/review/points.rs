@@ -88,11 +88,12 @@ impl Points<'_> {
         if situation.praise || situation.vague == Some(true) {
             return Standing::DoesNotApply;
         }
-        // A gesture that is only a call or a check settles nothing yet.
+        // A gesture that is only a call or a check, or is to be had elsewhere, settles nothing yet.
         let checks = self.places(&facts.checking);
         let (steps, solving) = (self.places(&facts.steps), self.places(&facts.solving));
         let meets = |spans: &[CharSpan], gesture: CharSpan| spans.iter().any(|span| span.overlaps(gesture));
-        let settles = |gesture: &&CharSpan| meets(&solving, **gesture) || !meets(&steps, **gesture);
+        let is_here = facts.elsewhere.is_empty();
+        let settles = |gesture: &&CharSpan| meets(&solving, **gesture) || (is_here && !meets(&steps, **gesture));
         let gestures = gestures.iter().filter(settles);
         let mut spans: Vec<CharSpan> = [&facts.done, &facts.solving, &facts.choices]
             .into_iter()

@@ -92,5 +92,5 @@ pub(super) fn is_particular(stem: &str) -> bool {
     let length = stem.chars().count();
     let is_number = stem.chars().all(|c| c.is_ascii_digit());
     let shortest = if is_number { SHORTEST_NUMBER } else { SHORTEST_STEM };
-    length >= shortest && !GENERAL.contains(stem)
+    length >= shortest && stem.chars().any(|c| c != '0') && !GENERAL.contains(stem)
 }

@@ -296,4 +296,40 @@ pub(super) const TABLE: &[(&str, &str, &str, &str)] = &[
         "Это недопустимо, простите. Письма попали в спам из-за ошибки фильтра. Я прочитал оба и отвечаю на них ниже.",
         "acknowledgement=2 apology=2 cause=2 next_step=? politeness=2",
     ),
+    (
+        "complaint",
+        "Дважды списали оплату за подписку, 599 рублей",
+        "Чтобы вернуть деньги, заполните заявление в отделении банка или на сайте партнёра.",
+        "apology=0 stays_in_channel=0 solution=0",
+    ),
+    (
+        "complaint",
+        "Дважды списали оплату за подписку, 599 рублей",
+        "Нашли второе списание 599 рублей: платёж прошёл дважды, потому что терминал не получил ответ банка. Второй платёж отменили, деньги вернутся на карту в течение 3 дней. Простите за беспокойство.",
+        "acknowledgement=2 apology=2 cause=2 solution=2 next_step=2 stays_in_channel=2 readability=2 politeness=2 promises=2",
+    ),
+    (
+        "handoff_loop complaint",
+        "Банк отправляет к партнёру, партнёр отправляет в банк",
+        "По данному вопросу вам нужно связаться с партнёром, контакты на сайте.",
+        "apology=0 stays_in_channel=0",
+    ),
+    (
+        "handoff_loop complaint",
+        "Банк отправляет к партнёру, партнёр отправляет в банк",
+        "Понимаю, как это выматывает. С партнёром свяжусь я сама и отвечу вам в этом чате завтра до 18:00.",
+        "apology=0 stays_in_channel=2 next_step=2 politeness=2",
+    ),
+    (
+        "complaint",
+        "В отделении нахамила кассир, отказалась менять деньги",
+        "Уважаемый клиент! Наши кассиры всегда вежливы, вероятно, вы что-то не так поняли.",
+        "apology=0 politeness=0",
+    ),
+    (
+        "complaint",
+        "I was charged twice for one subscription, 15 dollars",
+        "Good catch, and apologies. You were charged twice because the payment was retried. I've reversed the second charge of $15.",
+        "acknowledgement=2 apology=2 cause=2 solution=2 next_step=- stays_in_channel=2 politeness=2",
+    ),
 ];
