@@ -124,14 +124,13 @@ fn checked(
     let quoted: Vec<&str> = quote.as_deref().into_iter().collect();
     let promises = PromiseCheck::new(playbook, &material.circumstances).check_beside(&text, &quoted);
     let verdict = summary(&promises);
-    let avoided = avoided(playbook, &material.avoid, &text);
+    let avoided = avoided(playbook, &material.avoid, &Reading::new(&text));
     let template_id = template_id.to_owned();
     Draft { text, language: material.language, source, template_id, promises, verdict, avoided }
 }
 
 /// Where a text does what is to be avoided here.
-fn avoided(playbook: &Playbook, avoid: &[Avoidance], text: &str) -> Vec<AvoidedWords> {
-    let reading = Reading::new(text);
+pub(super) fn avoided(playbook: &Playbook, avoid: &[Avoidance], reading: &Reading) -> Vec<AvoidedWords> {
     let mut found = Vec::new();
     for (avoidance, patterns) in playbook.avoided_by().filter(|(one, _)| avoid.iter().any(|here| here.id == one.id)) {
         for sentence in reading.sentences() {

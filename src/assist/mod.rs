@@ -1,7 +1,8 @@
 //! Help for operators beyond the script: what to say, what to offer, and what may be promised.
 //!
 //! Enters: feedback or a conversation, the company's [`playbook`], the tagger, the case store, and a [`Writer`] if there is a language
-//! model. Leaves: suggestions slot by slot ([`Assistant::suggest`]), and promises with verdicts ([`promises`]). Everything works
+//! model. Leaves: suggestions slot by slot ([`Assistant::suggest`]), replies judged
+//! by a rubric ([`Assistant::review`]), and promises with verdicts ([`promises`]). Everything works
 //! without a language model, and the first suggestion never waits for one. Never here: transport, prompts, models, storage engines other
 //! than the file of [`SuggestionUses`].
 
@@ -10,6 +11,7 @@ mod gestures;
 pub mod playbook;
 pub mod promises;
 pub(crate) mod reading;
+pub mod review;
 mod script;
 mod suggest;
 #[cfg(test)]

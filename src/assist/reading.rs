@@ -5,6 +5,7 @@ use std::ops::Range;
 use regex::Regex;
 
 use crate::feedback::CharSpan;
+use crate::tags::Language;
 use crate::taxonomy::RuleWord;
 use crate::text::{Prepared, Word, prepare};
 
@@ -50,6 +51,11 @@ impl Reading {
             })
             .collect();
         Self { prepared, lower, bytes, sentences }
+    }
+
+    /// The language of the whole text.
+    pub(crate) fn language(&self) -> Language {
+        self.prepared.language()
     }
 
     pub(crate) fn sentences(&self) -> &[Sentence] {

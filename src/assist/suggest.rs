@@ -110,7 +110,7 @@ impl Assistant {
         Ok(())
     }
 
-    fn avoidances(&self, feedback: &Feedback, tags: Option<&Tags>) -> Vec<Avoidance> {
+    pub(super) fn avoidances(&self, feedback: &Feedback, tags: Option<&Tags>) -> Vec<Avoidance> {
         let (topics, signals) = ids(tags);
         let mut avoid: Vec<Avoidance> = self
             .playbook

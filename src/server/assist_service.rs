@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::sync::mpsc;
@@ -13,11 +14,12 @@ use super::convert;
 use super::status;
 use super::wire::v1::{self, suggest_response};
 use crate::assist::playbook::ReplyLanguage;
+use crate::assist::review::ReviewRequest;
 use crate::assist::{Assistant, SlotContent, SlotOutcome, SuggestRequest};
 use crate::cases::TenantId;
 use crate::config::Config;
 use crate::tagging::Tagger;
-use crate::tags::TopicId;
+use crate::tags::{TeamId, TopicId};
 
 /// Slots that may be ready before the caller takes them.
 const READY_SLOTS: usize = 8;
@@ -43,6 +45,15 @@ impl v1::assist_service_server::AssistService for AssistService {
         call.close(wanted.map(|wanted| self.suggestions(wanted)))
     }
 
+    async fn review_reply(
+        &self,
+        request: Request<v1::ReviewReplyRequest>,
+    ) -> Result<Response<v1::ReviewReplyResponse>, Status> {
+        let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
+        let deadline = call.due();
+        call.close(self.reviewed(message, deadline).await)
+    }
+
     async fn record_suggestion_use(
         &self,
         request: Request<v1::RecordSuggestionUseRequest>,
@@ -53,16 +64,35 @@ impl v1::assist_service_server::AssistService for AssistService {
 }
 
 impl AssistService {
-    fn wanted(&self, message: v1::SuggestRequest, deadline: std::time::Instant) -> Result<SuggestRequest, Status> {
+    fn wanted(&self, message: v1::SuggestRequest, deadline: Instant) -> Result<SuggestRequest, Status> {
         let v1::SuggestRequest { feedback, team_id, language, request_id: _ } = message;
         let feedback = convert::feedback(feedback, "feedback", &self.config.limits)?;
-        let (team, language) = convert::suggestion_bounds(team_id, language, &self.config.limits)?;
-        if let Some(team) = &team
-            && !self.tagger.knows_team(team)
-        {
-            return Err(status::Faults::one("team_id", "must be a team of the taxonomy"));
-        }
+        let (team, language) = self.bounds(team_id, language)?;
         Ok(SuggestRequest { feedback, tenant: self.tenant.clone(), team, language, deadline })
+    }
+
+    fn bounds(&self, team_id: String, language: i32) -> Result<(Option<TeamId>, Option<ReplyLanguage>), Status> {
+        let (team, language) = convert::suggestion_bounds(team_id, language, &self.config.limits)?;
+        match &team {
+            Some(team) if !self.tagger.knows_team(team) => {
+                Err(status::Faults::one("team_id", "must be a team of the taxonomy"))
+            }
+            _ => Ok((team, language)),
+        }
+    }
+
+    async fn reviewed(
+        &self,
+        message: v1::ReviewReplyRequest,
+        deadline: Instant,
+    ) -> Result<v1::ReviewReplyResponse, Status> {
+        let v1::ReviewReplyRequest { feedback, reply, team_id, language, request_id: _ } = message;
+        let feedback = convert::feedback(feedback, "feedback", &self.config.limits)?;
+        let reply = convert::reply(reply, &self.config.limits)?;
+        let (team, language) = self.bounds(team_id, language)?;
+        let request = ReviewRequest { feedback, reply, tenant: self.tenant.clone(), team, language, deadline };
+        let review = self.assistant.review(request).await.map_err(status::of_slot)?;
+        Ok(convert::reply_review(review, self.assistant.playbook()))
     }
 
     /// The slots as they are ready. The work is done while the stream is read, and dropped with it.

@@ -115,3 +115,77 @@ async fn what_operators_did_counts_and_is_bounded() {
     let full = client.record_suggestion_use(used("reverse_charge")).await.unwrap_err();
     assert_eq!(full.code(), Code::FailedPrecondition);
 }
+
+fn reviewing(text: &str, reply: &str) -> v1::ReviewReplyRequest {
+    v1::ReviewReplyRequest {
+        feedback: Some(feedback("f1", text)),
+        reply: reply.into(),
+        team_id: "payments".into(),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn a_reply_is_judged_on_every_point() {
+    let service = Service::start().await;
+    let mut client = service.assist().await;
+    let reply = "Вернём комиссию за перевод 5 000 рублей завтра. Позвоните нам.";
+    let review = client.review_reply(reviewing(APPEAL, reply)).await.unwrap().into_inner();
+    let points: Vec<i32> = review.points.iter().map(|point| point.point).collect();
+    assert_eq!(points, (1..=11).collect::<Vec<_>>());
+    let of = |point: v1::RubricPoint| review.points.iter().find(|one| one.point() == point).unwrap();
+
+    let channel = of(v1::RubricPoint::StaysInChannel);
+    assert_eq!((channel.state(), channel.score), (v1::PointState::Scored, Some(0)));
+    assert_eq!((channel.spans[0].start, channel.spans[0].end), (48, 57));
+    assert_eq!(channel.remark_id, "settle_it_here");
+    assert!(channel.remark.starts_with("Не отправляйте клиента"), "{}", channel.remark);
+    let solution = of(v1::RubricPoint::Solution);
+    assert_eq!((solution.score, solution.remark.as_str()), (Some(2), ""));
+    // The tags do not tell whether something happened: that is no "no".
+    let apology = of(v1::RubricPoint::Apology);
+    assert_eq!((apology.state(), apology.score), (v1::PointState::NotEvaluated, None));
+    assert_eq!(apology.remark_id, "unclear_whether_it_happened");
+    let details = of(v1::RubricPoint::AsksForDetails);
+    assert_eq!((details.state(), details.score), (v1::PointState::DoesNotApply, None));
+
+    let refund = review.promises.iter().find(|promise| promise.gesture_id == "refund_fee").unwrap();
+    assert_eq!(refund.verdict(), v1::PromiseVerdict::NeedsSupervisor);
+    assert_ne!(review.verdict(), v1::PromiseVerdict::Allowed);
+    assert!(review.score.is_some_and(|score| score > 0.0 && score < 1.0), "{:?}", review.score);
+    assert!(review.playbook_version.starts_with("sha256:"));
+
+    let english = v1::ReviewReplyRequest { language: v1::ReplyLanguage::English.into(), ..reviewing(APPEAL, reply) };
+    let english = client.review_reply(english).await.unwrap().into_inner();
+    let channel = english.points.iter().find(|one| one.remark_id == "settle_it_here").unwrap();
+    assert!(channel.remark.starts_with("Do not send"), "{}", channel.remark);
+}
+
+#[tokio::test]
+async fn a_review_without_the_case_store_says_what_it_could_not_evaluate() {
+    let service = Service::start().await;
+    service.store.silent.store(true, Ordering::SeqCst);
+    let mut request = reviewing(APPEAL, "Вернём вам комиссию 500 рублей.");
+    request.feedback.as_mut().unwrap().customer_id = "k1".into();
+    let review = service.assist().await.review_reply(request).await.unwrap().into_inner();
+    let promises = review.points.iter().find(|one| one.point() == v1::RubricPoint::Promises).unwrap();
+    assert_eq!((promises.state(), promises.score), (v1::PointState::NotEvaluated, None));
+    assert_eq!(promises.remark_id, "past_gestures_unknown");
+}
+
+#[tokio::test]
+async fn faults_of_a_review_name_their_fields() {
+    let service = Service::start().await;
+    let mut client = service.assist().await;
+    for (request, field) in [
+        (v1::ReviewReplyRequest { feedback: None, ..reviewing(APPEAL, "Да") }, "feedback"),
+        (reviewing(APPEAL, " "), "reply"),
+        (v1::ReviewReplyRequest { team_id: "nobody".into(), ..reviewing(APPEAL, "Да") }, "team_id"),
+        (v1::ReviewReplyRequest { language: 9, ..reviewing(APPEAL, "Да") }, "language"),
+    ] {
+        let refused = client.review_reply(request).await.unwrap_err();
+        assert_eq!((refused.code(), blamed(&refused)), (Code::InvalidArgument, vec![field.to_owned()]));
+    }
+    let failed = client.review_reply(reviewing("fail", "Да")).await.unwrap_err();
+    assert_eq!(failed.code(), Code::Internal);
+}

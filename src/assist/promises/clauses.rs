@@ -47,12 +47,12 @@ struct Clause {
 
 /// The clauses of one sentence.
 #[derive(Debug)]
-pub(super) struct Clauses {
+pub(in crate::assist) struct Clauses {
     clauses: Vec<Clause>,
 }
 
 impl Clauses {
-    pub(super) fn of(reading: &Reading, sentence: &Sentence) -> Self {
+    pub(in crate::assist) fn of(reading: &Reading, sentence: &Sentence) -> Self {
         let find =
             |regex: &Option<Regex>, span| regex.as_ref().map(|regex| reading.find(regex, span)).unwrap_or_default();
         let mut starts = vec![sentence.span.start];
@@ -81,21 +81,27 @@ impl Clauses {
     }
 
     fn of_place(&self, span: CharSpan) -> Option<usize> {
-        self.clauses.iter().position(|clause| clause.span.start <= span.start && span.start < clause.span.end)
+        let at = self.clauses.partition_point(|clause| clause.span.end <= span.start);
+        self.clauses.get(at).is_some_and(|clause| clause.span.start <= span.start).then_some(at)
     }
 
     /// True if both begin in the same clause.
-    pub(super) fn same(&self, one: CharSpan, other: CharSpan) -> bool {
+    pub(in crate::assist) fn same(&self, one: CharSpan, other: CharSpan) -> bool {
         self.of_place(one) == self.of_place(other)
     }
 
     /// True if the clause commits to something.
-    pub(super) fn is_committed(&self, span: CharSpan) -> bool {
+    pub(in crate::assist) fn is_committed(&self, span: CharSpan) -> bool {
         self.of_place(span).and_then(|at| self.clauses.get(at)).is_some_and(|clause| clause.committed)
     }
 
+    /// True if a clause commits to something and does not say that it will not be.
+    pub(in crate::assist) fn commit(&self) -> bool {
+        self.clauses.iter().any(|clause| clause.committed && !clause.negated)
+    }
+
     /// True if the clause says that something is not or will not be.
-    pub(super) fn is_negated(&self, span: CharSpan) -> bool {
+    pub(in crate::assist) fn is_negated(&self, span: CharSpan) -> bool {
         self.of_place(span).and_then(|at| self.clauses.get(at)).is_some_and(|clause| clause.negated)
     }
 }

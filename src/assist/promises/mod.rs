@@ -5,7 +5,7 @@
 //! unmarked: in doubt a promise is marked. Never here: a decision to send or to hold a text back.
 
 mod amounts;
-mod clauses;
+pub(super) mod clauses;
 #[cfg(test)]
 mod tests;
 mod verdict;

@@ -2,11 +2,12 @@
 
 use tonic::Status;
 
-use super::feedback::check_id;
+use super::feedback::{check_id, check_text};
 use super::outcomes::similar_case;
 use super::{Faults, enums};
 use crate::assist::playbook::{Avoidance, Playbook, ReplyLanguage, limit_in_words};
 use crate::assist::promises::{Amount, Promise, Unit};
+use crate::assist::review::{PointReview, Remark, ReplyReview, Standing};
 use crate::assist::{AvoidedWords, Draft, OfferedGesture, ScriptAdvice, SimilarAdvice, SuggestionUse};
 use crate::config::LimitsConfig;
 use crate::server::wire::v1;
@@ -24,6 +25,16 @@ pub(in crate::server) fn suggestion_bounds(
     }
     let language = enums::optional::<v1::ReplyLanguage>(language, "language", &mut faults);
     faults.or(((!team_id.is_empty()).then(|| TeamId::new(team_id)), language))
+}
+
+/// Checks a reply that is to be judged.
+///
+/// # Errors
+/// INVALID_ARGUMENT for one that is empty or too long.
+pub(in crate::server) fn reply(text: String, limits: &LimitsConfig) -> Result<String, Status> {
+    let mut faults = Faults::default();
+    check_text(&text, "reply", limits, &mut faults);
+    faults.or(text)
 }
 
 /// Checks what an operator did with a gesture.
@@ -129,6 +140,36 @@ impl From<Draft> for v1::ReplyDraft {
             verdict: v1::PromiseVerdict::from(draft.verdict).into(),
             avoided: draft.avoided.into_iter().map(avoided_words).collect(),
         }
+    }
+}
+
+/// A judged reply.
+pub(in crate::server) fn reply_review(review: ReplyReview, playbook: &Playbook) -> v1::ReviewReplyResponse {
+    let score = review.share();
+    let language = review.language;
+    v1::ReviewReplyResponse {
+        points: review.points.into_iter().map(|point| point_review(point, language)).collect(),
+        score,
+        promises: review.promises.into_iter().map(Into::into).collect(),
+        verdict: v1::PromiseVerdict::from(review.verdict).into(),
+        avoided: review.avoided.into_iter().map(avoided_words).collect(),
+        playbook_version: playbook.version().to_string(),
+    }
+}
+
+fn point_review(review: PointReview, language: ReplyLanguage) -> v1::PointReview {
+    let (state, score, spans, remark) = match review.standing {
+        Standing::Scored { score, spans, remark } => (v1::PointState::Scored, Some(score), spans, remark),
+        Standing::DoesNotApply => (v1::PointState::DoesNotApply, None, Vec::new(), None),
+        Standing::NotEvaluated(remark) => (v1::PointState::NotEvaluated, None, Vec::new(), Some(remark)),
+    };
+    v1::PointReview {
+        point: v1::RubricPoint::from(review.point).into(),
+        state: state.into(),
+        score: score.map(|score| score.points().into()),
+        spans: spans.into_iter().map(Into::into).collect(),
+        remark_id: remark.map(Remark::as_str).unwrap_or_default().to_owned(),
+        remark: remark.map(|remark| remark.text(language)).unwrap_or_default().to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Faults;
 use crate::assist::playbook::ReplyLanguage;
 use crate::assist::promises::{PromiseKind, PromiseReason, PromiseVerdict};
+use crate::assist::review::RubricPoint;
 use crate::assist::{DistanceBasis, DraftSource, OfferStatus, Slot, SuggestionUse};
 use crate::cases::review::{ReviewOrder, WorthReason};
 use crate::cases::{LinkKind, OutcomeStatus, SearchMode, UpsertOutcome};
@@ -69,6 +70,10 @@ corresponding! {
     SuggestionUse { Accepted, Edited, Rejected }
     PromptLanguage { Russian, English }
     ChatRole { System, User, Assistant }
+    RubricPoint {
+        Acknowledgement, Apology, Cause, Solution, NextStep, StaysInChannel, AsksForDetails, Readability, Politeness, PlainNo,
+        Promises
+    }
 }
 
 impl From<Slot> for v1::SuggestionSlot {
@@ -141,7 +146,8 @@ mod tests {
             PromiseReason,
             SuggestionUse,
             PromptLanguage,
-            ChatRole
+            ChatRole,
+            RubricPoint
         );
     }
 

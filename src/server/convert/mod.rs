@@ -12,7 +12,9 @@ mod prompts;
 mod tags;
 mod time;
 
-pub(super) use assist::{avoid_advice, gesture_advice, similar_advice, suggestion_bounds, suggestion_use};
+pub(super) use assist::{
+    avoid_advice, gesture_advice, reply, reply_review, similar_advice, suggestion_bounds, suggestion_use,
+};
 pub(super) use cases::{SimilarBounds, Wanted, deletion, similar_search, stored_case};
 pub(super) use corrections::{ReviewBounds, correction, review};
 pub(super) use feedback::{check_id, echoed_id, feedback};
