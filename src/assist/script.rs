@@ -158,12 +158,16 @@ impl ScriptIndex {
         let at = (nearest.len() as f32 * HELD_OUT_SHARE) as usize;
         // An example that shares nothing with its fellows says nothing of how far is too far.
         let telling = nearest.get(at.min(nearest.len().saturating_sub(1))).copied().unwrap_or(1.0);
-        telling.min(FARTHEST)
+        telling.min(if with_vectors { FARTHEST } else { FARTHEST_BY_WORDS })
     }
 }
 
-/// A text that shares hardly anything with any example is never covered, whatever the examples are like.
-const FARTHEST: f32 = 0.75;
+/// A text that is this far from every example is never covered, whatever the examples are like. Messages that a script covers are
+/// nearer by meaning and words, however they are put, and hardly any others are.
+const FARTHEST: f32 = 0.7;
+
+/// The same by words alone, which tell less.
+const FARTHEST_BY_WORDS: f32 = 0.75;
 
 fn stems_of(prepared: &Prepared) -> BTreeSet<String> {
     prepared.words().iter().map(|word| word.stem.clone()).collect()
@@ -272,6 +276,6 @@ mod tests {
     #[test]
     fn nine_of_ten_examples_held_out_are_within_the_threshold() {
         let index = ScriptIndex::new(&playbook(), Vec::new());
-        assert!((0.3..=FARTHEST).contains(&index.by_words), "{}", index.by_words);
+        assert!((0.3..=FARTHEST_BY_WORDS).contains(&index.by_words), "{}", index.by_words);
     }
 }

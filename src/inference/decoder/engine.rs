@@ -27,6 +27,9 @@ use crate::inference::{
 /// Tokens that are read at a time: whether the call is still wanted is asked in between.
 const READ: usize = 512;
 
+/// How much its threads are favoured, 0 to 100; a thread like any other has 50. While a tag is computed they give way to it.
+const PRIORITY: u8 = 25;
+
 /// How a language model is loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalModelOptions {
@@ -102,6 +105,7 @@ impl LocalModel {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("language-model-{index}"))
+            .start_handler(|_| give_way())
             .build()
             .map_err(|error| bad(format!("threads can't be started: {error}")))?;
         let kernel = GroupedKernel::best();
@@ -110,8 +114,13 @@ impl LocalModel {
         let vocabulary = Arc::new(vocabulary);
         let chat =
             ChatTemplate::read(tensors.metadata(), Arc::clone(&vocabulary)).map_err(|error| bad(error.to_string()))?;
-        let grammars = GrammarEnv::new(Arc::clone(&vocabulary)).map_err(|error| bad(error.to_string()))?;
-        let model = pool.install(|| Model::load(&mut tensors, kernel))?;
+        let (grammars, model) = std::thread::scope(|scope| {
+            let grammars = scope.spawn(|| GrammarEnv::new(Arc::clone(&vocabulary)));
+            let model = pool.install(|| Model::load(&mut tensors, kernel));
+            (grammars.join(), model)
+        });
+        let grammars = grammars.map_err(|_| bad("its grammars could not be made".to_owned()))?;
+        let (grammars, model) = (grammars.map_err(|error| bad(error.to_string()))?, model?);
         if vocabulary.len() > model.vocabulary() {
             let problem = format!("has {} tokens, but weights for only {}", vocabulary.len(), model.vocabulary());
             return Err(bad(problem));
@@ -124,7 +133,10 @@ impl LocalModel {
         let counted = Arc::clone(&waiting);
         let thread = std::thread::Builder::new()
             .name("language-model".to_owned())
-            .spawn(move || worker.work(&receiver, &counted, &pool))
+            .spawn(move || {
+                give_way();
+                worker.work(&receiver, &counted, &pool);
+            })
             .map_err(|source| InferenceError::Read { path: path.clone(), source })?;
         Ok(Self {
             id: options.id,
@@ -184,6 +196,18 @@ impl LocalModel {
                 TrySendError::Disconnected(_) => gone(),
             }
         })
+    }
+}
+
+/// Lets this thread run where others leave time.
+fn give_way() {
+    let priority =
+        thread_priority::ThreadPriorityValue::try_from(PRIORITY).map(thread_priority::ThreadPriority::Crossplatform);
+    let given = priority.and_then(|priority| {
+        thread_priority::set_current_thread_priority(priority).map_err(|error| format!("{error:?}"))
+    });
+    if let Err(problem) = given {
+        tracing::warn!(problem, "the threads of the language model can't give way to tagging");
     }
 }
 

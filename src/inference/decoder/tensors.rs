@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use candle_core::Device;
@@ -25,6 +25,8 @@ pub(super) struct Tensors {
     content: Content,
     file: BufReader<File>,
     origin: std::path::PathBuf,
+    /// The bytes of one matrix at a time.
+    buffer: Vec<u8>,
 }
 
 impl Tensors {
@@ -35,7 +37,7 @@ impl Tensors {
             path: path.to_owned(),
             problem: format!("not a readable GGUF file: {error}"),
         })?;
-        Ok(Self { content, file, origin: path.to_owned() })
+        Ok(Self { content, file, origin: path.to_owned(), buffer: Vec::new() })
     }
 
     pub fn metadata(&self) -> &HashMap<String, Value> {
@@ -61,7 +63,7 @@ impl Tensors {
         self.content.tensor_infos.get(name)?.shape.dims().first().copied()
     }
 
-    fn read(&mut self, name: &str, expected: &[usize]) -> Result<QTensor, InferenceError> {
+    fn info(&self, name: &str, expected: &[usize]) -> Result<&TensorInfo, InferenceError> {
         let Some(info) = self.content.tensor_infos.get(name) else {
             return Err(self.bad(format!("tensor {name} is missing")));
         };
@@ -69,8 +71,42 @@ impl Tensors {
         if dims != expected {
             return Err(self.bad(format!("tensor {name} has shape {dims:?}, expected {expected:?}")));
         }
-        let read = info.read(&mut self.file, self.content.tensor_data_offset, &Device::Cpu);
-        read.map_err(|error| self.bad(format!("tensor {name} can't be read: {error}")))
+        Ok(info)
+    }
+
+    fn read(&mut self, name: &str, expected: &[usize]) -> Result<QTensor, InferenceError> {
+        self.info(name, expected)?;
+        let Self { content, file, .. } = self;
+        let info = content.tensor_infos.get(name).map(|info| info.read(file, content.tensor_data_offset, &Device::Cpu));
+        match info {
+            Some(Ok(tensor)) => Ok(tensor),
+            Some(Err(error)) => Err(self.bad(format!("tensor {name} can't be read: {error}"))),
+            None => Err(self.bad(format!("tensor {name} is missing"))),
+        }
+    }
+
+    /// Reads the bytes of a tensor into the buffer; the kind of their numbers.
+    fn fill_buffer(&mut self, name: &str, expected: &[usize]) -> Result<GgmlDType, InferenceError> {
+        let info = self.info(name, expected)?;
+        let (kind, weights) = (info.ggml_dtype, info.shape.elem_count());
+        let start = self.content.tensor_data_offset.saturating_add(info.offset);
+        if !weights.is_multiple_of(kind.block_size()) {
+            let problem = format!("tensor {name} has {weights} numbers, not a multiple of {}", kind.block_size());
+            return Err(self.bad(problem));
+        }
+        let bytes = weights / kind.block_size() * kind.type_size();
+        let file = self.file.get_mut();
+        let read = file.seek(SeekFrom::End(0)).and_then(|length| {
+            // A file that was cut short must not make a buffer of what it only says it has.
+            if start.saturating_add(bytes as u64) > length {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            self.buffer.resize(bytes, 0);
+            file.seek(SeekFrom::Start(start))?;
+            file.read_exact(&mut self.buffer)
+        });
+        read.map_err(|error| self.bad(format!("tensor {name} can't be read: {error}")))?;
+        Ok(kind)
     }
 
     /// Numbers in 32 bits.
@@ -93,8 +129,8 @@ impl Tensors {
         all: usize,
         outputs: std::ops::Range<usize>,
     ) -> Result<GroupedMatrix, InferenceError> {
-        let tensor = self.read(name, &[all, inputs])?;
-        let made = grouped(&tensor, inputs, all, outputs);
+        let kind = self.fill_buffer(name, &[all, inputs])?;
+        let made = grouped(kind, &self.buffer, inputs, all, outputs);
         made.map_err(|error| self.bad(format!("tensor {name} can't be read: {error}")))
     }
 }
@@ -114,19 +150,19 @@ fn is_of_quarters(kind: GgmlDType) -> bool {
 }
 
 fn grouped(
-    tensor: &QTensor,
+    kind: GgmlDType,
+    bytes: &[u8],
     inputs: usize,
     all: usize,
     outputs: std::ops::Range<usize>,
 ) -> candle_core::Result<GroupedMatrix> {
-    let bytes = tensor.data()?;
     let stride = bytes.len() / all.max(1);
     let first = outputs.start;
     let row = |output: usize| {
         let start = (first + output) * stride;
         bytes.get(start..start + stride).ok_or_else(|| candle_core::Error::Msg("it ends early".to_owned()))
     };
-    match tensor.dtype() {
+    match kind {
         GgmlDType::Q4_0 => GroupedMatrix::of_quarters(inputs, outputs.len(), |output| {
             Ok(row(output)?.chunks_exact(2 + GROUP / 2).map(group_of_q4_0))
         }),
@@ -197,7 +233,7 @@ mod tests {
         let tensor = candle_core::Tensor::from_vec(values, (outputs, inputs), &Device::Cpu).unwrap();
         let tensor = QTensor::quantize(&tensor, kind).unwrap();
         let expected: Vec<Vec<f32>> = tensor.dequantize(&Device::Cpu).unwrap().to_vec2().unwrap();
-        let matrix = grouped(&tensor, inputs, outputs, 3..outputs).unwrap();
+        let matrix = grouped(kind, &tensor.data().unwrap(), inputs, outputs, 3..outputs).unwrap();
         let mut given = vec![0.0; inputs];
         for (output, expected) in expected.iter().skip(3).enumerate() {
             matrix.output(output, &mut given);

@@ -5,6 +5,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelI
 use rayon::slice::ParallelSliceMut;
 
 use super::{DEPTH, GROUP, Line, PANEL};
+use crate::inference::kernels::vectorise::vectorised;
 
 /// Bits of a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,24 +75,34 @@ impl Panel<'_> {
         let pairs = group.numbers.as_chunks::<{ 2 * DEPTH }>().0;
         for (line, pair) in self.group(number).iter_mut().zip(pairs) {
             let (low, high) = pair.split_at(DEPTH);
-            let places = line.0.iter_mut().skip(lane * DEPTH);
-            places.zip(low.iter().zip(high)).for_each(|(place, (low, high))| *place = (low & 15) | (high << 4));
+            let places = line.0.get_mut(lane * DEPTH..(lane + 1) * DEPTH).unwrap_or_default();
+            let halves = low.iter().zip(high).map(|(low, high)| (low & 15) | (high << 4));
+            places.iter_mut().zip(halves).for_each(|(place, both)| *place = both);
         }
     }
 
-    fn set_floats(&mut self, lane: usize, number: usize, weights: &[f32]) {
-        let largest = weights.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
-        // The scale that is kept is the one that weights are rounded by.
-        let scale = f16::from_f32(largest / 127.0).to_f32();
-        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    fn set_floats(&mut self, lane: usize, number: usize, weights: &[f32; GROUP]) {
+        let (scale, numbers) = eights(weights);
         self.set_scales(lane, number, scale, 0.0);
-        for (line, weights) in self.group(number).iter_mut().zip(weights.chunks(DEPTH)) {
-            let places = line.0.iter_mut().skip(lane * DEPTH);
-            places.zip(weights).for_each(|(place, weight)| {
-                *place = ((weight * inverse).round().clamp(-127.0, 127.0) + 128.0) as u8;
-            });
+        for (line, numbers) in self.group(number).iter_mut().zip(numbers.as_chunks::<DEPTH>().0) {
+            if let Some(places) = line.0.get_mut(lane * DEPTH..(lane + 1) * DEPTH) {
+                places.copy_from_slice(numbers);
+            }
         }
     }
+}
+
+/// A group in 8 bits: its scale, and the numbers, 128 added.
+#[inline(always)]
+fn eights(weights: &[f32; GROUP]) -> (f32, [u8; GROUP]) {
+    /// Adding it rounds to a whole number and leaves that number in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    let largest = weights.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
+    // The scale that is kept is the one that weights are rounded by.
+    let scale = f16::from_f32(largest / 127.0).to_f32();
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    let number = |weight: f32| ((weight * inverse).clamp(-127.0, 127.0) + ROUND).to_bits() as u8 ^ 128;
+    (scale, weights.map(number))
 }
 
 impl GroupedMatrix {
@@ -149,10 +160,16 @@ impl GroupedMatrix {
         of: impl Fn(usize, &mut [f32]) -> Result<(), E> + Sync,
     ) -> Result<Self, E> {
         Self::filled(inputs, outputs, GroupWidth::Eight, |panel, output, lane| {
-            let mut weights = vec![0.0; inputs];
-            of(output, &mut weights)?;
-            let groups = weights.chunks(GROUP).enumerate();
-            groups.for_each(|(number, weights)| panel.set_floats(lane, number, weights));
+            // Behind the last weight stand zeros up to a whole group.
+            let mut weights = vec![0.0; inputs.next_multiple_of(GROUP)];
+            of(output, weights.get_mut(..inputs).unwrap_or_default())?;
+            vectorised(
+                #[inline(always)]
+                || {
+                    let groups = weights.as_chunks().0.iter().enumerate();
+                    groups.for_each(|(number, weights)| panel.set_floats(lane, number, weights));
+                },
+            );
             Ok(())
         })
     }
