@@ -45,13 +45,19 @@ impl PromptWriter {
     }
 
     /// The prompt with this input.
-    async fn rendered(&self, id: &'static str, language: ReplyLanguage, input: Value) -> Result<RenderedPrompt, WriterError> {
+    async fn rendered(
+        &self,
+        id: &'static str,
+        language: ReplyLanguage,
+        input: Value,
+    ) -> Result<RenderedPrompt, WriterError> {
         let (set, limits) = (self.prompts.current(), self.limits);
         let work = move || {
             let prompt: &Arc<Prompt> = set.get(id, Some(of_reply(language)))?;
             prompt.render(&input, &limits)
         };
-        let rendered = tokio::task::spawn_blocking(work).await.map_err(|error| WriterError::Failed(error.to_string()))?;
+        let rendered =
+            tokio::task::spawn_blocking(work).await.map_err(|error| WriterError::Failed(error.to_string()))?;
         rendered.map_err(|error| of_prompt(id, error))
     }
 
@@ -98,7 +104,9 @@ impl Writer for PromptWriter {
         // The same prompt with nothing in it: what it says in any case are instructions.
         let bare = self.rendered(DRAFT, brief.language, json!({"text": "-"})).await?;
         let AnswerContent::Text(text) = self.answered(rendered, deadline).await? else {
-            return Err(WriterError::Prompt(format!("prompt {DRAFT} has an output schema; its answer must be free text")));
+            return Err(WriterError::Prompt(format!(
+                "prompt {DRAFT} has an output schema; its answer must be free text"
+            )));
         };
         let instructions: String = bare.messages.iter().map(|message| message.content.as_str()).collect();
         let work = move || if repeats(&text, &instructions) { None } else { Some(text) };
@@ -191,7 +199,9 @@ fn of_prompt(id: &str, error: PromptError) -> WriterError {
         PromptError::Unknown { .. } | PromptError::Language { .. } | PromptError::Template { .. } => {
             WriterError::Prompt(error.to_string())
         }
-        PromptError::Input(_) => WriterError::Prompt(format!("prompt {id} does not take what otklik tells it: {error}")),
+        PromptError::Input(_) => {
+            WriterError::Prompt(format!("prompt {id} does not take what otklik tells it: {error}"))
+        }
     }
 }
 

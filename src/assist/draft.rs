@@ -189,7 +189,11 @@ fn usable(text: &str, language: ReplyLanguage) -> Result<String, SlotError> {
         Language::Other | Language::Unknown => false,
     };
     if !is_asked_for {
-        return unusable(format!("the draft is in {:?}, and {:?} was asked for", prepared.language().as_str(), language.as_str()));
+        return unusable(format!(
+            "the draft is in {:?}, and {:?} was asked for",
+            prepared.language().as_str(),
+            language.as_str()
+        ));
     }
     Ok(text)
 }

@@ -21,6 +21,8 @@ mod suggest_tests;
 mod suggestion;
 mod uses;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 use std::fmt;
 use std::sync::Arc;

@@ -50,7 +50,8 @@ impl Acts {
         let mut acts = Self { all: Vec::new(), promises: Vec::new() };
         for (at, said) in talk.ours() {
             let promises = check.check_reading(&said.reading, &[]);
-            let marked: Vec<CharSpan> = promises.iter().map(|promise| promise.span).chain(signalled(said, tags)).collect();
+            let marked: Vec<CharSpan> =
+                promises.iter().map(|promise| promise.span).chain(signalled(said, tags)).collect();
             for sentence in said.reading.sentences() {
                 acts.all.extend(of_sentence(at, said, sentence, &marked));
             }
@@ -71,7 +72,8 @@ impl Acts {
 /// Beginnings of the words that tell an act; "will", "have" and their like tell nothing.
 fn beginnings(verb: &str) -> Vec<String> {
     let words = verb.split(|c: char| !c.is_alphabetic()).filter(|word| word.chars().count() >= COMMON_LETTERS);
-    let telling = words.filter(|word| !["will", "have", "been", "going", "буду", "будет", "будем", "будут"].contains(word));
+    let telling =
+        words.filter(|word| !["will", "have", "been", "going", "буду", "будет", "будем", "будут"].contains(word));
     telling.map(|word| word.chars().take(COMMON_LETTERS).collect()).collect()
 }
 
@@ -127,7 +129,8 @@ fn tense(reading: &Reading, span: CharSpan, marked: &[CharSpan]) -> Option<(Tens
     if let Some(found) = first(&patterns::WILL_OWN) {
         // The word after "I'll" tells the act.
         let told = reading.lower(CharSpan::new(found.start, span.end));
-        let verb = if told.is_ascii() { told.split_whitespace().take(3).collect::<Vec<_>>().join(" ") } else { String::new() };
+        let verb =
+            if told.is_ascii() { told.split_whitespace().take(3).collect::<Vec<_>>().join(" ") } else { String::new() };
         let verb = if verb.is_empty() { reading.lower(found).to_owned() } else { verb };
         return Some((Tense::Promised, verb, true));
     }
@@ -176,13 +179,20 @@ mod tests {
             ("Здравствуйте, слушаю вас.", &[]),
             ("Ремонт займёт два дня.", &[">Ремонт займёт два дня."]),
             ("I've refunded the fee.", &["+I've refunded the fee."]),
-            ("The order has been cancelled, and we'll send a new one by Friday.", &["+The order has been cancelled, and", ">we'll send a new one by Friday."]),
+            (
+                "The order has been cancelled, and we'll send a new one by Friday.",
+                &["+The order has been cancelled, and", ">we'll send a new one by Friday."],
+            ),
             ("The courier will come tomorrow.", &[">The courier will come tomorrow."]),
             ("You will need a passport.", &[]),
             ("You will get the money by Friday.", &[">You will get the money by Friday."]),
             ("We can't refund it today.", &[]),
         ];
-        let wrong: Vec<_> = table.iter().map(|(text, acts)| (*text, *acts, told(text))).filter(|(_, acts, found)| acts != found).collect();
+        let wrong: Vec<_> = table
+            .iter()
+            .map(|(text, acts)| (*text, *acts, told(text)))
+            .filter(|(_, acts, found)| acts != found)
+            .collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
 }

@@ -100,8 +100,7 @@ pub(super) struct Grounds<'a> {
 
 impl<'a> Grounds<'a> {
     pub(super) fn of(talk: &'a Talk, acts: &'a Acts, check: &'a PromiseCheck<'a>) -> Self {
-        let (all, ours) =
-            (Vocabulary::of(talk.said.iter()), Vocabulary::of(talk.ours().map(|(_, said)| said)));
+        let (all, ours) = (Vocabulary::of(talk.said.iter()), Vocabulary::of(talk.ours().map(|(_, said)| said)));
         Self { all, ours, talk, acts, check }
     }
 

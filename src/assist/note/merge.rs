@@ -30,8 +30,11 @@ pub(super) fn merged(mut note: Note, written: WrittenNote, talk: &Talk, acts: &A
         if text.is_empty() {
             return None;
         }
-        let line = (text.chars().count() <= LINE_CHARS && bears(&text))
-            .then_some(NoteLine { text, place: None, source: AdviceSource::Model });
+        let line = (text.chars().count() <= LINE_CHARS && bears(&text)).then_some(NoteLine {
+            text,
+            place: None,
+            source: AdviceSource::Model,
+        });
         refused += usize::from(line.is_none());
         line
     };

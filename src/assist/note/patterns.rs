@@ -52,7 +52,9 @@ pub(super) static WILL_OTHERS: Pattern = LazyLock::new(|| {
 
 /// What is to be with the customer if a term stands beside it.
 pub(super) static WILL_WITH_TERM: Pattern = LazyLock::new(|| {
-    pattern(r"\bбуд(?:ет|ут)\b|\b(?:получите|увидите)\b|\byou(?:'ll| will)\b|\bобеща\p{L}+|\bзаймет\b|\bready\b|\bis due\b")
+    pattern(
+        r"\bбуд(?:ет|ут)\b|\b(?:получите|увидите)\b|\byou(?:'ll| will)\b|\bобеща\p{L}+|\bзаймет\b|\bready\b|\bis due\b",
+    )
 });
 
 /// Who does something, if it is somebody else than the speaker.
@@ -107,7 +109,16 @@ mod tests {
     fn every_pattern_compiles() {
         use super::*;
         let all = [
-            &DONE, &WILL_OWN, &WILL_OTHERS, &WILL_WITH_TERM, &WHO, &SOLVED, &NOT_SOLVED, &WAITING, &AGREED, &THANKS,
+            &DONE,
+            &WILL_OWN,
+            &WILL_OTHERS,
+            &WILL_WITH_TERM,
+            &WHO,
+            &SOLVED,
+            &NOT_SOLVED,
+            &WAITING,
+            &AGREED,
+            &THANKS,
             &GREETING,
         ];
         assert!(all.iter().all(|pattern| pattern.is_some()));

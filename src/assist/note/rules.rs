@@ -9,7 +9,7 @@ use super::card::{Note, NoteLine, NotePromise, NoteTask};
 use super::outcome;
 use super::patterns;
 use super::talk::{Said, Talk};
-use super::{MOST_LINES, LINE_CHARS};
+use super::{LINE_CHARS, MOST_LINES};
 use crate::feedback::CharSpan;
 use crate::tags::{Language, Tags};
 
@@ -68,7 +68,8 @@ fn issue(talk: &Talk, tags: &Tags) -> Option<NoteLine> {
         });
         places.next()
     };
-    let sentences = || talk.customers().flat_map(|(_, said)| said.reading.sentences().iter().map(move |one| (said, one)));
+    let sentences =
+        || talk.customers().flat_map(|(_, said)| said.reading.sentences().iter().map(move |one| (said, one)));
     let is_greeting = |reading: &Reading, sentence: &Sentence| {
         let greets = patterns::GREETING.as_ref().is_some_and(|regex| regex.is_match(reading.lower(sentence.span)));
         greets && sentence.words.len() <= TELLING_WORDS + 1

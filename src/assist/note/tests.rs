@@ -8,8 +8,8 @@ use crate::assist::playbook::Playbook;
 use crate::assist::promises::PromiseVerdict;
 use crate::assist::writer::{AdviceSource, WrittenNote, WrittenPromise, WrittenTask};
 use crate::feedback::{Speaker, Turn};
-use crate::tags::{Language, Provenance, Review, Tags, TaxonomyVersion, TeamId, TeamTag};
 use crate::tags::Confidence;
+use crate::tags::{Language, Provenance, Review, Tags, TaxonomyVersion, TeamId, TeamTag};
 use crate::taxonomy::Taxonomy;
 
 static PLAYBOOK: LazyLock<Playbook> =
@@ -100,7 +100,10 @@ fn places_lead_to_the_words_of_the_turn_as_given() {
     let promise = &note.promises[0];
     assert_eq!(promise.place.turn, Some(1));
     assert_eq!(promise.place.span.slice(&turns[1].text), "Вернём   комиссию 500 рублей завтра.");
-    assert_eq!((promise.what.as_str(), promise.verdict), ("Вернём комиссию 500 рублей завтра", Some(PromiseVerdict::Allowed)));
+    assert_eq!(
+        (promise.what.as_str(), promise.verdict),
+        ("Вернём комиссию 500 рублей завтра", Some(PromiseVerdict::Allowed))
+    );
     let issue = note.issue.unwrap().place.unwrap();
     assert_eq!((issue.turn, issue.span.slice(&turns[0].text)), (Some(0), "Комиссию   сняли дважды!!!!!"));
 }
@@ -122,7 +125,9 @@ fn written() -> WrittenNote {
         }],
         outcome: NoteOutcome::NotSolved,
         outcome_note: "Клиент недоволен: ничего не решили.".into(),
-        left_to_do: vec![WrittenTask { what: "Вернуть комиссию 500 рублей".into(), who: "оператор".into() }],
+        left_to_do: vec![WrittenTask {
+            what: "Вернуть комиссию 500 рублей".into(), who: "оператор".into()
+        }],
     }
 }
 
@@ -169,15 +174,22 @@ fn what_a_model_makes_up_is_refused() {
             ],
             outcome: NoteOutcome::Solved,
             outcome_note: "Клиент доволен".into(),
-            left_to_do: vec![WrittenTask { what: "Выплатить 75 000 рублей компенсации сегодня".into(), who: "банк".into() }],
+            left_to_do: vec![WrittenTask {
+                what: "Выплатить 75 000 рублей компенсации сегодня".into(),
+                who: "банк".into(),
+            }],
         },
     );
     assert_eq!(note.issue, rules.issue);
     assert_eq!(note.steps, rules.steps);
-    assert_eq!((note.outcome, note.outcome_source, &note.outcome_note), (rules.outcome, AdviceSource::Rules, &rules.outcome_note));
+    assert_eq!(
+        (note.outcome, note.outcome_source, &note.outcome_note),
+        (rules.outcome, AdviceSource::Rules, &rules.outcome_note)
+    );
     assert_eq!(note.refused_parts, 8, "{note:#?}");
     // A true quotation keeps its own words, its own term and nobody's telephone.
-    let promises: Vec<_> = note.promises.iter().map(|one| (one.what.as_str(), one.who.as_str(), one.term.as_str())).collect();
+    let promises: Vec<_> =
+        note.promises.iter().map(|one| (one.what.as_str(), one.who.as_str(), one.term.as_str())).collect();
     assert_eq!(promises[1], ("Менеджер перезвонит вам в течение 3 часов", "", "в течение 3 часов"));
     assert_eq!(promises.len(), 2);
     assert!(note.left_to_do.iter().all(|task| !task.what.contains("75")), "{:?}", note.left_to_do);
@@ -185,7 +197,8 @@ fn what_a_model_makes_up_is_refused() {
 
 #[test]
 fn a_models_words_are_masked() {
-    let talk = "Клиент: Меня зовут Зарема, тел. 8 900 123-45-67, не пришёл код\nОператор: Код отправила, проверю через час.";
+    let talk =
+        "Клиент: Меня зовут Зарема, тел. 8 900 123-45-67, не пришёл код\nОператор: Код отправила, проверю через час.";
     let issue = "Меня зовут Зарема, тел. 8 900 123-45-67, не пришёл код".into();
     let note = merged(talk, WrittenNote { issue, ..written() });
     let shown = format!("{note:?}");
