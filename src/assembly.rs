@@ -5,6 +5,7 @@
 
 mod heads;
 mod language_model;
+mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::training::TrainingError;
 use heads::add_topics_of_examples;
 pub use heads::heads;
 pub use language_model::{load_language_model, open_language_model};
+pub use writer::PromptWriter;
 
 /// Vectors of the default taxonomy's examples, beside the model that made them.
 pub const SHIPPED_EXAMPLES: &str = "examples.safetensors";
@@ -231,7 +233,7 @@ pub fn load_playbook(path: Option<&Path>, taxonomy: &Taxonomy) -> Result<Playboo
     Ok(playbook)
 }
 
-/// The help for operators as configured; `writer` writes drafts, if there is one. Blocks.
+/// The help for operators as configured; `writer` writes drafts and notes, if there is one. Blocks.
 ///
 /// # Errors
 /// [`AssemblyError::Playbook`], [`AssemblyError::Uses`].

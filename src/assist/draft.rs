@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::Assistant;
 use super::gestures::{DRAFT_FIT, OfferedGesture};
+use super::masked::masked;
 use super::playbook::{
     Avoidance, DraftContext, DraftGesture, DraftTemplate, Playbook, ReplyLanguage, limit_in_words, render,
 };
@@ -12,9 +13,10 @@ use super::promises::{Circumstances, PromiseCheck, summary};
 use super::reading::Reading;
 use super::suggest::{allowed, blocking, ids, said_by_customer};
 use super::suggestion::{AvoidedWords, Draft, DraftSource, SimilarAdvice, SlotError};
-use super::writer::{BriefGesture, DraftBrief, Writer};
-use crate::feedback::{Body, CharSpan, Feedback};
-use crate::tags::Tags;
+use super::writer::{BriefCase, BriefGesture, DraftBrief, Writer, WriterError};
+use crate::cases::OutcomeStatus;
+use crate::feedback::{Body, CharSpan, Feedback, FeedbackKind};
+use crate::tags::{Language, Tags};
 use crate::taxonomy::Taxonomy;
 use crate::text::prepare;
 
@@ -24,8 +26,20 @@ const QUOTE_CHARS: usize = 160;
 /// Most gestures that a draft is told of.
 const BRIEF_GESTURES: usize = 5;
 
+/// Most similar cases that a writer is told of.
+const BRIEF_CASES: usize = 5;
+
+/// How much of a similar case a writer is told, in characters.
+const SIMILAR_CHARS: usize = 300;
+
+/// How much of what was done in a similar case a writer is told, in characters.
+const RESOLUTION_CHARS: usize = 200;
+
 /// The longest draft that a writer may make, in characters.
 const WRITTEN_CHARS: usize = 10_000;
+
+/// The fewest words of a writer's draft: fewer are no reply to anybody.
+const WRITTEN_WORDS: usize = 4;
 
 /// What a draft is made from.
 #[derive(Debug, Clone)]
@@ -75,43 +89,113 @@ pub(super) async fn written(
     template: Draft,
     due: Instant,
 ) -> Result<Draft, SlotError> {
+    let (playbook, taxonomy) = (Arc::clone(&assistant.playbook), Arc::clone(&assistant.taxonomy));
+    let (said, told, begun) = (feedback.clone(), material.clone(), template.text.clone());
+    let brief = blocking(move || brief(&playbook, &taxonomy, &said, &told, begun)).await?;
+    let text = writer.draft(brief, due).await?;
+    let (playbook, material) = (Arc::clone(&assistant.playbook), material.clone());
+    // A model may write anything in quotation marks: nothing of it counts as the customer's.
+    blocking(move || {
+        let text = usable(&text, material.language)?;
+        Ok(checked(&playbook, &material, text, (DraftSource::Model, &template.template_id), None))
+    })
+    .await?
+}
+
+/// All that a writer is told.
+fn brief(
+    playbook: &Playbook,
+    taxonomy: &Taxonomy,
+    feedback: &Feedback,
+    material: &Material,
+    template: String,
+) -> DraftBrief {
     let language = material.language;
     let name = |signal: &crate::tags::SignalId| {
-        let signal = assistant.taxonomy.signal(signal)?;
+        let signal = taxonomy.signal(signal)?;
         Some(signal.names.in_language(language.as_str()).to_owned())
     };
-    let gestures = allowed(&material.offers).take(BRIEF_GESTURES).map(|offer| BriefGesture {
-        id: offer.gesture.id.clone(),
-        name: offer.gesture.name.get(language).to_owned(),
-        description: offer.gesture.description.get(language).to_owned(),
-        limit: limit_in_words(&offer.gesture, assistant.playbook.currency(), language),
+    let similar = material.similar.cases.iter().map(|found| {
+        let outcome = found.case.outcome.as_ref();
+        BriefCase {
+            masked_text: excerpt(&found.case.masked_text, SIMILAR_CHARS),
+            status: outcome.map_or(OutcomeStatus::Open, |outcome| outcome.status),
+            resolution: outcome
+                .and_then(|outcome| outcome.resolution.as_deref())
+                .map(|resolution| excerpt(&masked(resolution), RESOLUTION_CHARS)),
+        }
     });
-    let resolutions = material.similar.cases.iter().filter_map(|found| found.case.outcome.as_ref());
     let masked_text = match material.tags.as_deref() {
         Some(tags) => tags.masked_text.clone(),
         None => prepare(&said_by_customer(feedback)).clean().to_owned(),
     };
-    let brief = DraftBrief {
+    DraftBrief {
         masked_text,
+        is_public: feedback.kind == Some(FeedbackKind::Review),
         language,
-        topics: topic_names(&assistant.taxonomy, material),
+        topics: topic_names(taxonomy, material),
         signals: ids(material.tags.as_deref()).1.into_iter().filter_map(name).collect(),
         script: material.script.clone(),
-        gestures: gestures.collect(),
+        gestures: brief_gestures(playbook, &material.offers, language),
         avoid: material.avoid.iter().map(|avoidance| avoidance.text.get(language).to_owned()).collect(),
-        resolutions: resolutions.filter_map(|outcome| outcome.resolution.clone()).collect(),
-        template: template.text.clone(),
-    };
-    let text = writer.draft(brief, due).await?;
-    let text = text.trim().to_owned();
-    let chars = text.chars().count();
-    if chars == 0 || chars > WRITTEN_CHARS {
-        let problem = format!("the draft has {chars} characters; allowed: 1 to {WRITTEN_CHARS}");
-        return Err(super::writer::WriterError::Failed(problem).into());
+        similar: similar.take(BRIEF_CASES).collect(),
+        template,
     }
-    let (playbook, material) = (Arc::clone(&assistant.playbook), material.clone());
-    // A model may write anything in quotation marks: nothing of it counts as the customer's.
-    blocking(move || checked(&playbook, &material, text, (DraftSource::Model, &template.template_id), None)).await
+}
+
+/// The gestures that a writer is told of: those that need no asking.
+pub(super) fn brief_gestures(
+    playbook: &Playbook,
+    offers: &[OfferedGesture],
+    language: ReplyLanguage,
+) -> Vec<BriefGesture> {
+    let gesture = |offer: &OfferedGesture| BriefGesture {
+        id: offer.gesture.id.clone(),
+        name: offer.gesture.name.get(language).to_owned(),
+        description: offer.gesture.description.get(language).to_owned(),
+        condition: offer.gesture.condition.get(language).to_owned(),
+        limit: limit_in_words(&offer.gesture, playbook.currency(), language),
+    };
+    allowed(offers).take(BRIEF_GESTURES).map(gesture).collect()
+}
+
+/// The beginning of a text, cut after a word.
+fn excerpt(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let cut: String = text.chars().take(most).collect();
+    let end = cut.rfind(char::is_whitespace).unwrap_or(cut.len());
+    format!("{}…", cut.get(..end).unwrap_or(&cut).trim_end())
+}
+
+/// A writer's draft without personal data, if it is a reply in the language that was asked for.
+fn usable(text: &str, language: ReplyLanguage) -> Result<String, SlotError> {
+    let unusable = |problem: String| Err(WriterError::Unusable(problem).into());
+    let chars = text.trim().chars().count();
+    if chars == 0 || chars > WRITTEN_CHARS {
+        return unusable(format!("the draft has {chars} characters; allowed: 1 to {WRITTEN_CHARS}"));
+    }
+    let text = masked(text.trim());
+    let prepared = prepare(&text);
+    let words = prepared.words().len();
+    if words < WRITTEN_WORDS {
+        return unusable(format!("the draft has {words} words; at least {WRITTEN_WORDS} are needed for a reply"));
+    }
+    let is_asked_for = match prepared.language() {
+        Language::Russian => language == ReplyLanguage::Russian,
+        Language::English => language == ReplyLanguage::English,
+        Language::Mixed => true,
+        Language::Other | Language::Unknown => false,
+    };
+    if !is_asked_for {
+        return unusable(format!(
+            "the draft is in {:?}, and {:?} was asked for",
+            prepared.language().as_str(),
+            language.as_str()
+        ));
+    }
+    Ok(text)
 }
 
 fn checked(

@@ -2,12 +2,14 @@
 //!
 //! Enters: feedback or a conversation, the company's [`playbook`], the tagger, the case store, and a [`Writer`] if there is a language
 //! model. Leaves: suggestions slot by slot ([`Assistant::suggest`]), replies judged
-//! by a rubric ([`Assistant::review`]), and promises with verdicts ([`promises`]). Everything works
+//! by a rubric ([`Assistant::review`]), notes for the card ([`Assistant::summarize`]), and promises with verdicts ([`promises`]). Everything works
 //! without a language model, and the first suggestion never waits for one. Never here: transport, prompts, models, storage engines other
 //! than the file of [`SuggestionUses`].
 
 mod draft;
 mod gestures;
+mod masked;
+pub mod note;
 pub mod playbook;
 pub mod promises;
 pub(crate) mod reading;
@@ -19,6 +21,8 @@ mod suggest_tests;
 mod suggestion;
 mod uses;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,7 +37,10 @@ pub use suggestion::{
     SuggestRequest,
 };
 pub use uses::{SuggestionUse, SuggestionUses, UseCounts, UsesError};
-pub use writer::{BriefGesture, DraftBrief, Writer, WriterError};
+pub use writer::{
+    AdviceSource, BriefCase, BriefGesture, BriefTurn, DraftBrief, NoteBrief, ReviewBrief, Writer, WriterError,
+    WrittenNote, WrittenPoint, WrittenPromise, WrittenTask,
+};
 
 use crate::cases::CaseStore;
 use crate::feedback::Feedback;
@@ -63,7 +70,7 @@ pub struct AssistParts {
     pub tagger: Arc<dyn Tagger>,
     /// Finds similar cases.
     pub cases: Arc<dyn CaseStore>,
-    /// Writes drafts; without it they are made from templates.
+    /// Writes drafts, notes and reviews; without it there is what rules and templates make.
     pub writer: Option<Arc<dyn Writer>>,
     /// What operators did with suggestions.
     pub uses: Arc<SuggestionUses>,

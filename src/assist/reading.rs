@@ -53,6 +53,11 @@ impl Reading {
         Self { prepared, lower, bytes, sentences }
     }
 
+    /// The text made ready.
+    pub(crate) fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
     /// The language of the whole text.
     pub(crate) fn language(&self) -> Language {
         self.prepared.language()

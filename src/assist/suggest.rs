@@ -167,7 +167,7 @@ impl Assistant {
         Ok(page.cases.into_iter().filter_map(|stored| of_case(stored.case)).collect())
     }
 
-    async fn offers(
+    pub(super) async fn offers(
         &self,
         tenant: &TenantId,
         tags: Option<Arc<Tags>>,

@@ -217,19 +217,32 @@ impl CaseStore for StubStore {
 }
 
 /// Promises more than it may.
-struct BoldWriter;
+pub(super) struct BoldWriter;
 
 #[async_trait]
 impl Writer for BoldWriter {
     async fn draft(&self, brief: DraftBrief, _: Instant) -> Result<String, WriterError> {
         assert!(brief.gestures.iter().any(|gesture| gesture.id == "refund_fee" && gesture.limit.contains("1000 RUB")));
-        assert_eq!(brief.resolutions, ["Вернули комиссию"]);
+        let refund = brief.gestures.iter().find(|gesture| gesture.id == "refund_fee").unwrap();
+        assert!(!refund.condition.is_empty() && !brief.is_public);
+        let similar = &brief.similar[0];
+        assert_eq!((similar.status, similar.resolution.as_deref()), (OutcomeStatus::Solved, Some("Вернули комиссию")));
+        assert_eq!((brief.similar.len(), similar.masked_text.as_str()), (1, "комиссия"));
+        assert!(brief.script.is_some_and(|script| script.contains("комиссию")));
         assert!(!brief.masked_text.contains("900 123"), "{}", brief.masked_text);
         Ok("Вернём вам комиссию 50 000 рублей. Позвоните нам завтра.".to_owned())
     }
+
+    async fn note(&self, _: NoteBrief, _: Instant) -> Result<WrittenNote, WriterError> {
+        Err(WriterError::Failed("no note is wanted".into()))
+    }
+
+    async fn review(&self, _: ReviewBrief, _: Instant) -> Result<Vec<WrittenPoint>, WriterError> {
+        Err(WriterError::Failed("no review is wanted".into()))
+    }
 }
 
-fn parts() -> AssistParts {
+pub(super) fn parts() -> AssistParts {
     let taxonomy = Arc::new(Taxonomy::default_taxonomy().unwrap());
     AssistParts {
         playbook: Arc::new(Playbook::default_playbook(&taxonomy).unwrap()),
@@ -242,9 +255,10 @@ fn parts() -> AssistParts {
     }
 }
 
-const APPEAL: &str = "Почему взяли комиссию за перевод, никто не предупредил. Тел. 8 900 123-45-67, уйду от вас";
+pub(super) const APPEAL: &str =
+    "Почему взяли комиссию за перевод, никто не предупредил. Тел. 8 900 123-45-67, уйду от вас";
 
-fn request(text: &str) -> SuggestRequest {
+pub(super) fn request(text: &str) -> SuggestRequest {
     SuggestRequest {
         feedback: Feedback { kind: Some(FeedbackKind::Complaint), ..Feedback::from_text("f", text) },
         tenant: TenantId::default(),
@@ -254,7 +268,7 @@ fn request(text: &str) -> SuggestRequest {
     }
 }
 
-async fn suggested(assistant: &Assistant, request: SuggestRequest) -> Vec<SlotOutcome> {
+pub(super) async fn suggested(assistant: &Assistant, request: SuggestRequest) -> Vec<SlotOutcome> {
     let (sender, mut receiver) = mpsc::channel(2);
     let mut outcomes = Vec::new();
     let gather = async {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
-use otklik::assembly;
-use otklik::assist::Assistant;
+use otklik::assembly::{self, PromptWriter};
+use otklik::assist::{Assistant, Writer};
 use otklik::cases::{CaseStore, CaseStoreError, TenantId};
 use otklik::config::Config;
 use otklik::inference::LanguageModel;
@@ -91,7 +91,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let (prompts, language_model) = answering(&config).await?;
     let (engine, store) = open(config.clone()).await?;
     assembly::recall_corrections(&config, &*engine, &*store).await?;
-    let assistant = helper(&config, &engine, &store).await?;
+    let writer = language_model.as_ref().map(|model| writer(&config, &prompts, model));
+    let assistant = helper(&config, &engine, &store, writer).await?;
     announce(address);
     if let Some(admin) = &admin {
         let address = admin.local_addr().context("the admin socket has no address")?;
@@ -121,16 +122,23 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What writes drafts, notes and reviews, with the prompts and the model of the service of prompts.
+fn writer(config: &Config, prompts: &Arc<PromptLibrary>, model: &Arc<dyn LanguageModel>) -> Arc<dyn Writer> {
+    let limits = assembly::prompt_limits(config);
+    Arc::new(PromptWriter::new(Arc::clone(prompts), Arc::clone(model), limits))
+}
+
 /// Help for operators, ready for the first suggestion.
 pub async fn helper(
     config: &Config,
     engine: &Arc<TaggingEngine>,
     cases: &Arc<dyn CaseStore>,
+    writer: Option<Arc<dyn Writer>>,
 ) -> anyhow::Result<Arc<Assistant>> {
     let (config, engine, cases) = (config.clone(), Arc::clone(engine), Arc::clone(cases));
     let made = tokio::task::spawn_blocking(move || {
         let taxonomy = Arc::clone(engine.taxonomy());
-        anyhow::Ok(assembly::assistant(&config, taxonomy, engine, cases, None)?)
+        anyhow::Ok(assembly::assistant(&config, taxonomy, engine, cases, writer)?)
     });
     let assistant = made.await.context("the start was interrupted")??;
     assistant.prepare().await.context("the examples of the script can't be encoded")?;

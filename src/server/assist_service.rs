@@ -8,14 +8,16 @@ use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
+use tonic_types::pb;
 
 use super::call::Call;
 use super::convert;
 use super::status;
 use super::wire::v1::{self, suggest_response};
+use crate::assist::note::NoteRequest;
 use crate::assist::playbook::ReplyLanguage;
 use crate::assist::review::ReviewRequest;
-use crate::assist::{Assistant, SlotContent, SlotOutcome, SuggestRequest};
+use crate::assist::{Assistant, SlotContent, SlotOutcome, SuggestRequest, WriterError};
 use crate::cases::TenantId;
 use crate::config::Config;
 use crate::tagging::Tagger;
@@ -54,6 +56,15 @@ impl v1::assist_service_server::AssistService for AssistService {
         call.close(self.reviewed(message, deadline).await)
     }
 
+    async fn summarize(
+        &self,
+        request: Request<v1::SummarizeRequest>,
+    ) -> Result<Response<v1::SummarizeResponse>, Status> {
+        let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
+        let deadline = call.due();
+        call.close(self.summarized(message, deadline).await)
+    }
+
     async fn record_suggestion_use(
         &self,
         request: Request<v1::RecordSuggestionUseRequest>,
@@ -86,13 +97,28 @@ impl AssistService {
         message: v1::ReviewReplyRequest,
         deadline: Instant,
     ) -> Result<v1::ReviewReplyResponse, Status> {
-        let v1::ReviewReplyRequest { feedback, reply, team_id, language, request_id: _ } = message;
+        let v1::ReviewReplyRequest { feedback, reply, team_id, language, request_id: _, rules_only } = message;
         let feedback = convert::feedback(feedback, "feedback", &self.config.limits)?;
         let reply = convert::reply(reply, &self.config.limits)?;
         let (team, language) = self.bounds(team_id, language)?;
-        let request = ReviewRequest { feedback, reply, tenant: self.tenant.clone(), team, language, deadline };
-        let review = self.assistant.review(request).await.map_err(status::of_slot)?;
-        Ok(convert::reply_review(review, self.assistant.playbook()))
+        let tenant = self.tenant.clone();
+        let request = ReviewRequest { feedback, reply, tenant, team, language, rules_only, deadline };
+        let mut review = self.assistant.review(request).await.map_err(status::of_slot)?;
+        let model_error = review.model_error.take().map(model_error);
+        Ok(convert::reply_review(review, self.assistant.playbook(), model_error))
+    }
+
+    async fn summarized(
+        &self,
+        message: v1::SummarizeRequest,
+        deadline: Instant,
+    ) -> Result<v1::SummarizeResponse, Status> {
+        let v1::SummarizeRequest { feedback, rules_only, request_id: _ } = message;
+        let feedback = convert::feedback(feedback, "feedback", &self.config.limits)?;
+        let request = NoteRequest { feedback, rules_only, deadline };
+        let mut note = self.assistant.summarize(request).await.map_err(status::of_slot)?;
+        let error = note.model_error.take().map(model_error);
+        Ok(convert::note(note, self.assistant.playbook(), error))
     }
 
     /// The slots as they are ready. The work is done while the stream is read, and dropped with it.
@@ -115,6 +141,11 @@ impl AssistService {
         let written = written.map_err(|error| status::internal(&error.to_string()))?;
         written.map_err(status::of_uses)
     }
+}
+
+/// Why a model's part is missing, for an answer that is whole without it.
+fn model_error(error: WriterError) -> pb::Status {
+    status::to_message(&status::of_slot(error.into()))
 }
 
 /// What is known by the slots that were sent: later ones are shown by it.

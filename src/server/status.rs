@@ -141,12 +141,22 @@ pub(super) fn of_slot(error: SlotError) -> Status {
     match error {
         SlotError::Tagging(error) => of_tagging(error, "feedback."),
         SlotError::Cases(error) => of_cases(error),
-        SlotError::Writer(WriterError::Overloaded(_)) => overloaded(error.to_string()),
-        SlotError::Writer(WriterError::DeadlineExceeded) | SlotError::DeadlineExceeded => deadline_exceeded(),
+        SlotError::Writer(error) => of_writer(error),
+        SlotError::DeadlineExceeded => deadline_exceeded(),
         SlotError::NoTags | SlotError::NotInPlaybook(_) => Status::failed_precondition(error.to_string()),
-        SlotError::Writer(WriterError::Failed(_)) | SlotError::Draft(_) | SlotError::Internal(_) => {
-            internal(&error.to_string())
-        }
+        SlotError::Draft(_) | SlotError::Internal(_) => internal(&error.to_string()),
+    }
+}
+
+/// The status of a writer that did not write.
+fn of_writer(error: WriterError) -> Status {
+    match &error {
+        WriterError::Overloaded(_) => overloaded(error.to_string()),
+        WriterError::DeadlineExceeded => deadline_exceeded(),
+        WriterError::TooLong(_) => Faults::one("feedback", error.to_string()),
+        WriterError::Prompt(_) => unmet("PROMPT", "prompts.dir", error.to_string()),
+        WriterError::Unusable(_) => Status::aborted(error.to_string()),
+        WriterError::Failed(_) => internal(&error.to_string()),
     }
 }
 
@@ -251,6 +261,12 @@ mod tests {
             ),
             (of_tagging(TaggingError::DeadlineExceeded, ""), Code::DeadlineExceeded, "deadline"),
             (of_tagging(TaggingError::Internal("secret".into()), ""), Code::Internal, "a fault of the service"),
+            (of_writer(WriterError::Overloaded("9 wait".into())), Code::ResourceExhausted, "is busy"),
+            (of_writer(WriterError::DeadlineExceeded), Code::DeadlineExceeded, "deadline"),
+            (of_writer(WriterError::TooLong("9 tokens".into())), Code::InvalidArgument, "feedback: it is too long"),
+            (of_writer(WriterError::Prompt("no".into())), Code::FailedPrecondition, "can't be asked"),
+            (of_writer(WriterError::Unusable("no".into())), Code::Aborted, "can't be used"),
+            (of_writer(WriterError::Failed("secret".into())), Code::Internal, "a fault of the service"),
             (of_cases(CaseStoreError::NotFound { id: "a".into() }), Code::NotFound, "no case \"a\""),
             (of_cases(CaseStoreError::Busy { waiting: 2, limit: 2 }), Code::ResourceExhausted, "busy"),
             (of_cases(CaseStoreError::Unavailable("secret".into())), Code::Unavailable, "not available"),

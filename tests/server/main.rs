@@ -12,14 +12,16 @@ mod limits;
 mod load;
 mod prompts;
 mod tagging;
+mod writing;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
+use otklik::assembly::PromptWriter;
 use otklik::assist::playbook::Playbook;
-use otklik::assist::{AssistOptions, AssistParts, Assistant, SuggestionUses};
+use otklik::assist::{AssistOptions, AssistParts, Assistant, SuggestionUses, Writer};
 use otklik::cases::seal::Sealer;
 use otklik::config::{Config, KeptTexts};
 use otklik::inference::LanguageModel;
@@ -91,9 +93,12 @@ impl Service {
             async move {
                 let told = async { stopped.await.unwrap_or(()) };
                 let listeners = Listeners { calls: listener, admin: Some(admin_listener) };
-                let assistant = assistant(tagger.clone(), store.clone());
                 let prompts = Arc::new(PromptLibrary::open(config.prompts.dir.as_deref()).unwrap());
                 let prompt_limits = otklik::assembly::prompt_limits(&config);
+                let writer = language_model
+                    .clone()
+                    .map(|model| Arc::new(PromptWriter::new(prompts.clone(), model, prompt_limits)) as Arc<dyn Writer>);
+                let assistant = assistant(tagger.clone(), store.clone(), writer);
                 let cases = store;
                 let served = Served { tagger, cases, sealer, assistant, prompts, prompt_limits, language_model };
                 serve(&config, served, listeners, told).await
@@ -134,12 +139,12 @@ impl Service {
     }
 }
 
-/// Help for operators by the default playbook, without a language model; at most three pairs of gesture and topic are counted.
-fn assistant(tagger: Arc<FakeTagger>, cases: Arc<MemoryStore>) -> Arc<Assistant> {
+/// Help for operators by the default playbook; at most three pairs of gesture and topic are counted.
+fn assistant(tagger: Arc<FakeTagger>, cases: Arc<MemoryStore>, writer: Option<Arc<dyn Writer>>) -> Arc<Assistant> {
     let taxonomy = Arc::new(Taxonomy::default_taxonomy().unwrap());
     let playbook = Arc::new(Playbook::default_playbook(&taxonomy).unwrap());
     let (uses, options) = (Arc::new(SuggestionUses::in_memory(3)), AssistOptions::default());
-    Arc::new(Assistant::new(AssistParts { taxonomy, playbook, tagger, cases, writer: None, uses, options }))
+    Arc::new(Assistant::new(AssistParts { taxonomy, playbook, tagger, cases, writer, uses, options }))
 }
 
 /// Waits for something that happens soon.

@@ -16,10 +16,10 @@ static BREAK: LazyLock<Option<Regex>> = LazyLock::new(|| {
 
 /// Words by which somebody commits to something: ours will be done, or was.
 static COMMITMENT: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    const STEMS: &str = "верн|возврат|возвраща|компенсиру|возмест|возмещ|возмеща|начисл|начисля|зачисл|перечисл|перевед|выплат|выплач|подар|дар|предостав|предоставля|предлож|предлага|спиш|отмен|сниз|сдела|дад|оформ|обеща|гарантиру|получ|прид|поступ|приед|привез|достав|ответ|отвеч|напиш|перезвон|позвон|сообщ|свяж|реш|провер|исправ|устран|восстанов|подготов|пришл|заработа|вернут|направ|отправ|закро|разбер|замен|пересчита|перерасчита|отключ|перевыпус|возьм|помо|сдвин|перенес|даст|даду|займу|выясн|узна|прослуша|переда|держ";
+    const STEMS: &str = "верн|возврат|возвраща|компенсиру|возмест|возмещ|возмеща|начисл|начисля|зачисл|перечисл|перевед|выплат|выплач|подар|дар|предостав|предоставля|предлож|предлага|спиш|отмен|сниз|сдела|дад|оформ|обеща|гарантиру|получ|прид|поступ|приед|привез|достав|ответ|отвеч|напиш|перезвон|позвон|сообщ|свяж|реш|провер|исправ|устран|восстанов|подготов|пришл|заработа|вернут|направ|отправ|закро|разбер|замен|пересчита|перерасчита|отключ|подключ|перевыпус|возьм|помо|сдвин|перенес|даст|даду|займу|выясн|узна|прослуша|переда|держ";
     const ENDINGS: &str = "(?:л|лю|лем|ем|им|м|у|ю|ет|ит|ут|ют|ят|ат|гу|жем|дим|шу|щу)?(?:ся|сь)?";
     pattern(&format!(
-        r"\b(?:{STEMS}){ENDINGS}\b|\b(?:верну|получи|прид|поступи|предложи|сдела|начисли|оформи|компенсирова|возмести)(?:л|ли|лось|лись|ть|ться|тся|те)\b|\bбуд(?:ет|ут|ем|у)\b|\b(?:готов|готовы|можем|могу)\b|\b(?:вам|за вами)\s+(?:положен|полагает)\p{{L}}*|\b(?:we|i|you|it|they|he|she)(?:'ll| will|'ve| have| can|'re going| are going|'m going)\b|\b(?:will|shall) (?:be|call|come|write|get|receive|contact|visit)\b|\bto you\b|\b(?:offer|refund|credit|compensat\p{{L}}*|reimburs\p{{L}}*|guarantee|promise|let me)\b"
+        r"\b(?:{STEMS}){ENDINGS}\b|\b(?:верну|получи|прид|поступи|предложи|сдела|начисли|оформи|компенсирова|возмести)(?:л|ли|лось|лись|ть|ться|тся|те)\b|\bбуд(?:ет|ут|ем|у)\b|\b(?:готов|готовы|можем|могу)\b|\b(?:вам|за вами)\s+(?:положен|полагает)\p{{L}}*|\b(?:we|i|you|it|they|he|she)(?:'ll| will|'ve| have| can|'re going| are going|'m going)\b|\b(?:will|shall) (?:be|call|come|write|get|receive|contact|visit)\b|\bto you\b|\b(?:we|i) (?:(?:are|am) )?(?:also |now )?(?:give|grant|giving|granting)\b|\byou (?:get|have got)\b|\b(?:offer|refund|credit|compensat\p{{L}}*|reimburs\p{{L}}*|guarantee|promise|let me)\b"
     ))
 });
 
@@ -83,6 +83,11 @@ impl Clauses {
     fn of_place(&self, span: CharSpan) -> Option<usize> {
         let at = self.clauses.partition_point(|clause| clause.span.end <= span.start);
         self.clauses.get(at).is_some_and(|clause| clause.span.start <= span.start).then_some(at)
+    }
+
+    /// The clauses in order, each with whether it says that something is not or will not be.
+    pub(in crate::assist) fn iter(&self) -> impl Iterator<Item = (CharSpan, bool)> {
+        self.clauses.iter().map(|clause| (clause.span, clause.negated))
     }
 
     /// True if both begin in the same clause.

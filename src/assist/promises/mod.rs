@@ -1,11 +1,12 @@
 //! Limits by code: what a text promises, and whether the playbook allows it.
 //!
 //! Enters: a text that an operator, a template or a model wrote, and what is known of the operator and the customer. Leaves: each
-//! promise of money, of a discount, of a term or of a gesture, with its place and a verdict. Nothing that is above a limit leaves
+//! promise of money, of a discount, of a term, of something for nothing or of a gesture, with its place and a verdict. Nothing that is above a limit leaves
 //! unmarked: in doubt a promise is marked. Never here: a decision to send or to hold a text back.
 
 mod amounts;
 pub(super) mod clauses;
+mod gifts;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -32,6 +33,8 @@ named_enum! {
         Money = "money",
         /// A term that belongs to no gesture.
         Term = "term",
+        /// Something for nothing that belongs to no gesture.
+        Gift = "gift",
     }
 }
 
@@ -170,10 +173,7 @@ impl<'p> PromiseCheck<'p> {
         amounts.retain(|(span, _)| is_ours(*span));
         let mut named = self.named(reading, sentence, &clauses);
         named.retain(|named| is_ours(named.span));
-        let offset = reading.byte_of(sentence.span.start);
-        let found = terms::terms(reading.lower(sentence.span)).into_iter();
-        let mut terms: Vec<CharSpan> =
-            found.map(|term| reading.span_of(term.start + offset..term.end + offset)).collect();
+        let mut terms = terms_of(reading, sentence.span);
         terms.retain(|span| is_ours(*span));
 
         attach(&mut named, &mut amounts, &clauses, |named, (span, amount)| {
@@ -196,6 +196,10 @@ impl<'p> PromiseCheck<'p> {
             free
         });
         named.retain(|named| named.committed || named.amount.is_some());
+        let gifts = gifts::gifts(reading, sentence.span).into_iter().filter(|span| {
+            is_ours(*span) && clauses.is_committed(*span) && !named.iter().any(|named| clauses.same(named.span, *span))
+        });
+        let gifts: Vec<CharSpan> = gifts.collect();
 
         let mut promises: Vec<Promise> = named.into_iter().map(|named| self.gesture(reading, named)).collect();
         let alone = |kind, span, amount: Option<Amount>, term| Promise {
@@ -213,6 +217,7 @@ impl<'p> PromiseCheck<'p> {
         for span in terms.into_iter().filter(|span| clauses.is_committed(*span)) {
             promises.push(alone(PromiseKind::Term, span, None, Some(reading.text(span).to_owned())));
         }
+        promises.extend(gifts.into_iter().map(|span| alone(PromiseKind::Gift, span, None, None)));
         promises
     }
 
@@ -270,6 +275,13 @@ impl<'p> PromiseCheck<'p> {
             reasons,
         }
     }
+}
+
+/// The terms inside a span of a reading's clean text.
+pub(super) fn terms_of(reading: &Reading, span: CharSpan) -> Vec<CharSpan> {
+    let offset = reading.byte_of(span.start);
+    let found = terms::terms(reading.lower(span)).into_iter();
+    found.map(|term| reading.span_of(term.start + offset..term.end + offset)).collect()
 }
 
 /// A thing with a place.

@@ -54,7 +54,12 @@ fn promises_are_found_and_judged_by_the_playbook() {
         ),
         ("Вернём комиссию 99 рублей, списанную за перевод 10 000 рублей.", &["refund_fee allowed"]),
         ("Бесплатно доставим новый заказ.", &["free_delivery allowed"]),
+        ("Подключим вам премиальный пакет бесплатно на пять лет.", &["gift not_in_playbook no_gesture"]),
+        ("Дарим вам второй диван!", &["gift not_in_playbook no_gesture"]),
+        ("We give you the top plan free for three years.", &["gift not_in_playbook no_gesture"]),
+        ("Перезвоним вам, звонок бесплатный.", &["manager_call allowed"]),
         // What is no promise.
+        ("Feel free to write here.", &[]),
         ("Вернуть комиссию 5 000 рублей не можем.", &[]),
         ("К сожалению, возврат комиссии не предусмотрен.", &[]),
         ("We cannot refund the fee of 5,000 rubles.", &[]),

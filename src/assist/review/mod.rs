@@ -2,8 +2,10 @@
 //!
 //! Enters: feedback, the reply that an operator wants to send, and who the operator is. Leaves: a [`ReplyReview`], each point of the
 //! rubric with its score, the words that earned or lost it and what to do better. Rules decide, and rather say that a point was not
-//! evaluated than call it missed. Never here: words of a language model, or a decision to send or to hold a reply back.
+//! evaluated than call it missed; a [`Writer`](super::Writer) may fill such points and changes no other. Never here: prompts, models,
+//! or a decision to send or to hold a reply back.
 
+mod by_model;
 mod facts;
 mod patterns;
 mod points;
@@ -26,7 +28,7 @@ use super::playbook::{Avoidance, Playbook, ReplyLanguage};
 use super::promises::{Circumstances, PromiseCheck, PromiseKind, summary};
 use super::reading::Reading;
 use super::suggest::{blocking, said_by_customer, within};
-use super::{Assistant, SlotError};
+use super::{AdviceSource, Assistant, SlotError};
 use crate::cases::TenantId;
 use crate::feedback::Feedback;
 use crate::tagging::{Lane, Urgency};
@@ -53,6 +55,8 @@ pub struct ReviewRequest {
     pub team: Option<TeamId>,
     /// The language of the remarks; without it, that of the reply.
     pub language: Option<ReplyLanguage>,
+    /// True if no language model is to be asked.
+    pub rules_only: bool,
     /// After it, nothing is computed.
     pub deadline: Instant,
 }
@@ -74,7 +78,7 @@ impl Assistant {
     /// # Errors
     /// [`SlotError::Tagging`] if the feedback can't be tagged, [`SlotError::DeadlineExceeded`], [`SlotError::Internal`].
     pub async fn review(&self, request: ReviewRequest) -> Result<ReplyReview, SlotError> {
-        let ReviewRequest { feedback, reply, tenant, team, language, deadline } = request;
+        let ReviewRequest { feedback, reply, tenant, team, language, rules_only, deadline } = request;
         let urgency = Urgency { deadline: Some(deadline), lane: Lane::Interactive };
         let tagged = within(deadline, async { Ok(self.tagger.tag(feedback.clone(), urgency).await?) });
         let used = async {
@@ -93,9 +97,17 @@ impl Assistant {
                 (Vec::new(), false)
             }
         };
-        let circumstances = Circumstances { team, used, now: Some(Timestamp::now()) };
+        let circumstances = Arc::new(Circumstances { team, used, now: Some(Timestamp::now()) });
+        let tags = Arc::new(tags);
         let avoid = self.avoidances(&feedback, Some(&tags));
         let (playbook, taxonomy) = (Arc::clone(&self.playbook), Arc::clone(&self.taxonomy));
+        let to_model = by_model::Asked {
+            feedback: feedback.clone(),
+            reply: reply.clone(),
+            tenant,
+            tags: Arc::clone(&tags),
+            circumstances: Arc::clone(&circumstances),
+        };
         let judged = blocking(move || {
             let situation = Situation::of(&feedback, &tags, &taxonomy, &said_by_customer(&feedback));
             let grounds = Grounds {
@@ -107,7 +119,11 @@ impl Assistant {
             };
             judge(&grounds, &reply, language)
         });
-        within(deadline, judged).await
+        let review = within(deadline, judged).await?;
+        match &self.writer {
+            Some(writer) if !rules_only => self.filled(review, &**writer, to_model, deadline).await,
+            _ => Ok(review),
+        }
     }
 }
 
@@ -139,7 +155,7 @@ fn judge(grounds: &Grounds<'_>, reply: &str, language: Option<ReplyLanguage>) ->
         if let Standing::Scored { spans, .. } = &mut standing {
             spans.truncate(MOST_SPANS);
         }
-        PointReview { point: *point, standing }
+        PointReview { point: *point, standing, source: AdviceSource::Rules, change: None }
     };
     ReplyReview {
         language: language.unwrap_or(ReplyLanguage::answering(reading.language())),
@@ -147,5 +163,6 @@ fn judge(grounds: &Grounds<'_>, reply: &str, language: Option<ReplyLanguage>) ->
         avoided: avoided(grounds.playbook, grounds.avoid, &reading),
         promises,
         verdict,
+        model_error: None,
     }
 }

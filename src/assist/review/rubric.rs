@@ -6,6 +6,7 @@ use super::remarks::Remark;
 use crate::assist::playbook::ReplyLanguage;
 use crate::assist::promises::{Promise, PromiseVerdict};
 use crate::assist::suggestion::AvoidedWords;
+use crate::assist::writer::{AdviceSource, WriterError};
 use crate::feedback::{CharSpan, named_enum};
 
 named_enum! {
@@ -106,6 +107,10 @@ pub struct PointReview {
     pub point: RubricPoint,
     /// How the reply stands against it.
     pub standing: Standing,
+    /// Who says so.
+    pub source: AdviceSource,
+    /// What a model says to do better, masked; rules say it by a remark.
+    pub change: Option<String>,
 }
 
 /// A reply judged by the rubric.
@@ -121,6 +126,8 @@ pub struct ReplyReview {
     pub verdict: PromiseVerdict,
     /// Where the reply does what the playbook says to avoid.
     pub avoided: Vec<AvoidedWords>,
+    /// Why a model's part is missing; `None` if nobody was asked or all went well.
+    pub model_error: Option<WriterError>,
 }
 
 impl ReplyReview {

@@ -157,14 +157,18 @@ fn the_share_counts_scored_points_only() {
     let scored = |score| PointReview {
         point: RubricPoint::Cause,
         standing: Standing::Scored { score, spans: vec![], remark: None },
+        source: AdviceSource::Rules,
+        change: None,
     };
-    let other = |standing| PointReview { point: RubricPoint::Apology, standing };
+    let other =
+        |standing| PointReview { point: RubricPoint::Apology, standing, source: AdviceSource::Rules, change: None };
     let review = |points| ReplyReview {
         language: ReplyLanguage::English,
         points,
         promises: vec![],
         verdict: crate::assist::promises::PromiseVerdict::Allowed,
         avoided: vec![],
+        model_error: None,
     };
     let unscored = vec![other(Standing::DoesNotApply), other(Standing::NotEvaluated(Remark::CannotTell))];
     assert_eq!(review(unscored.clone()).share(), None);

@@ -180,7 +180,7 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
     let (engine, store) = serve::open(config.clone()).await?;
     let cases = store;
     config.assist.dir = folder.join("assist");
-    let assistant = serve::helper(&config, &engine, &cases).await?;
+    let assistant = serve::helper(&config, &engine, &cases, None).await?;
     let prompts = Arc::new(assembly::open_prompts(&config)?);
     let prompt_limits = assembly::prompt_limits(&config);
     let (stop, stopped) = oneshot::channel::<()>();

@@ -1,6 +1,7 @@
 //! Suggestions on their way out, and what operators did with them on its way in.
 
 use tonic::Status;
+use tonic_types::pb;
 
 use super::feedback::{check_id, check_text};
 use super::outcomes::similar_case;
@@ -143,8 +144,12 @@ impl From<Draft> for v1::ReplyDraft {
     }
 }
 
-/// A judged reply.
-pub(in crate::server) fn reply_review(review: ReplyReview, playbook: &Playbook) -> v1::ReviewReplyResponse {
+/// A judged reply; `model_error` is its error as a status.
+pub(in crate::server) fn reply_review(
+    review: ReplyReview,
+    playbook: &Playbook,
+    model_error: Option<pb::Status>,
+) -> v1::ReviewReplyResponse {
     let score = review.share();
     let language = review.language;
     v1::ReviewReplyResponse {
@@ -154,6 +159,7 @@ pub(in crate::server) fn reply_review(review: ReplyReview, playbook: &Playbook) 
         verdict: v1::PromiseVerdict::from(review.verdict).into(),
         avoided: review.avoided.into_iter().map(avoided_words).collect(),
         playbook_version: playbook.version().to_string(),
+        model_error,
     }
 }
 
@@ -169,7 +175,8 @@ fn point_review(review: PointReview, language: ReplyLanguage) -> v1::PointReview
         score: score.map(|score| score.points().into()),
         spans: spans.into_iter().map(Into::into).collect(),
         remark_id: remark.map(Remark::as_str).unwrap_or_default().to_owned(),
-        remark: remark.map(|remark| remark.text(language)).unwrap_or_default().to_owned(),
+        remark: review.change.or(remark.map(|remark| remark.text(language).to_owned())).unwrap_or_default(),
+        source: v1::AdviceSource::from(review.source).into(),
     }
 }
 

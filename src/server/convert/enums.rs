@@ -1,10 +1,11 @@
 //! Closed lists: one table of what corresponds to what.
 
 use super::Faults;
+use crate::assist::note::NoteOutcome;
 use crate::assist::playbook::ReplyLanguage;
 use crate::assist::promises::{PromiseKind, PromiseReason, PromiseVerdict};
 use crate::assist::review::RubricPoint;
-use crate::assist::{DistanceBasis, DraftSource, OfferStatus, Slot, SuggestionUse};
+use crate::assist::{AdviceSource, DistanceBasis, DraftSource, OfferStatus, Slot, SuggestionUse};
 use crate::cases::review::{ReviewOrder, WorthReason};
 use crate::cases::{LinkKind, OutcomeStatus, SearchMode, UpsertOutcome};
 use crate::feedback::{FeedbackKind, ScoreMetric, Speaker};
@@ -62,7 +63,9 @@ corresponding! {
     DistanceBasis { MeaningAndWords, Words }
     OfferStatus { Allowed, AskSupervisor, Refused }
     DraftSource { Template, Model }
-    PromiseKind { Gesture, Money, Term }
+    AdviceSource { Rules, Model }
+    NoteOutcome { Solved, Partly, NotSolved, Unclear }
+    PromiseKind { Gesture, Money, Term, Gift }
     PromiseVerdict { Allowed, NeedsSupervisor, Forbidden, NotInPlaybook }
     PromiseReason {
         AmountAbove, PercentAbove, OtherMeasure, TermTooSoon, TermUnclear, TimesUsedUp, OtherTeam, NoGesture
@@ -141,6 +144,8 @@ mod tests {
             DistanceBasis,
             OfferStatus,
             DraftSource,
+            AdviceSource,
+            NoteOutcome,
             PromiseKind,
             PromiseVerdict,
             PromiseReason,
