@@ -19,6 +19,7 @@ mod panics;
 mod prompt_service;
 mod readiness;
 mod status;
+mod streaming;
 mod tagging_service;
 pub mod wire;
 mod work;
