@@ -20,6 +20,7 @@ use crate::cases::seal::{self, SealError, Sealer};
 use crate::cases::{CaseStore, CaseStoreError, TenantId};
 use crate::config::{CasesConfig, Config, KeptTexts, PromptsConfig, Quantisation};
 use crate::feedback::FeedbackKind;
+use crate::inference::endpoint::EndpointError;
 use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Kernel, PoolOptions, Pooling};
 use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
 use crate::prompts::{PromptFilesError, PromptLibrary, PromptLimits};
@@ -32,7 +33,7 @@ use crate::taxonomy::{Taxonomy, TaxonomyError};
 use crate::training::TrainingError;
 use heads::add_topics_of_examples;
 pub use heads::heads;
-pub use language_model::{load_language_model, open_language_model};
+pub use language_model::{has_language_model, load_language_model, open_language_model};
 pub use writer::PromptWriter;
 
 /// Vectors of the default taxonomy's examples, beside the model that made them.
@@ -111,6 +112,12 @@ pub enum AssemblyError {
     /// What is asked needs a language model, and none is configured.
     #[error("{}", models::NO_LANGUAGE_MODEL)]
     NoLanguageModel,
+    /// Two language models are configured.
+    #[error("models.language_model and endpoint.url are both set: one language model serves, empty one of them")]
+    TwoLanguageModels,
+    /// The endpoint of a language model can't be used.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
     /// The computing threads can't be started.
     #[error("the computing threads can't be started: {0}")]
     Threads(std::io::Error),

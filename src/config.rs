@@ -20,7 +20,9 @@ use crate::inference::Kernel;
 pub use sources::{ConfigError, Origin, Problem};
 use sources::{Given, Source};
 pub use value::Allowed;
-use value::Allowed::{Address, Integer, Name, Number, OneOf, OptionalAddress, OptionalName, OptionalPath, OptionalUrl};
+use value::Allowed::{
+    Address, Integer, Name, Number, OneOf, OptionalAddress, OptionalModelName, OptionalName, OptionalPath, OptionalUrl,
+};
 use value::Value;
 
 named_enum! {
@@ -330,6 +332,22 @@ settings! {
         remembered: usize = 4, Integer(1, 64);
     }
 
+    /// A language model of your own behind an HTTP endpoint, in place of one that runs here.
+    endpoint: EndpointConfig {
+        /// Where its API begins, as in http://127.0.0.1:8000/v1: chat completions as OpenAI, vLLM and llama-server have them. What prompts are given leaves this process and goes there; not set, nothing does.
+        url: Option<String> = None, OptionalUrl;
+        /// Name of the model there.
+        model: Option<String> = None, OptionalModelName;
+        /// File that holds the key that it asks for; not set, none is sent.
+        api_key_file: Option<PathBuf> = None, OptionalPath;
+        /// Time that one answer may take, in milliseconds; a caller's deadline may end it sooner.
+        timeout_ms: u64 = 120_000, Integer(100, 3_600_000);
+        /// Tokens that the model reads, its answer included, as its server is set.
+        context: usize = 8_192, Integer(64, 10_000_000);
+        /// Most calls at once; more are refused with RESOURCE_EXHAUSTED.
+        concurrent: usize = 8, Integer(1, 10_000);
+    }
+
     /// Decisions of tagging.
     tagging: TaggingConfig {
         /// Least probability of a topic that is reported.
@@ -422,6 +440,18 @@ impl Config {
                 _ => ("server.default_deadline_ms", default, format!("at most server.max_deadline_ms, {most}")),
             };
             problems.push(Problem::contradiction(key, &value.to_string(), origin_of(key), &rule));
+        }
+        let mut contradicts = |key: &str, value: &Option<String>, rule: &str| {
+            let value = value.as_deref().unwrap_or_default();
+            problems.push(Problem::contradiction(key, value, origin_of(key), rule));
+        };
+        if self.endpoint.url.is_some() && self.models.language_model.is_some() {
+            let rule = "empty when endpoint.url is set: one language model serves";
+            contradicts("models.language_model", &self.models.language_model, rule);
+        }
+        if self.endpoint.url.is_some() && self.endpoint.model.is_none() {
+            let rule = "set when endpoint.url is: the name of the model there";
+            contradicts("endpoint.model", &self.endpoint.model, rule);
         }
         problems
     }

@@ -1,13 +1,14 @@
 //! Help for operators beyond the script: what to say, what to offer, and what may be promised.
 //!
 //! Enters: feedback or a conversation, the company's [`playbook`], the tagger, the case store, and a [`Writer`] if there is a language
-//! model. Leaves: suggestions slot by slot ([`Assistant::suggest`]), replies judged
+//! model. Leaves: suggestions slot by slot ([`Assistant::suggest`]), also while a conversation lasts ([`live`]), replies judged
 //! by a rubric ([`Assistant::review`]), notes for the card ([`Assistant::summarize`]), and promises with verdicts ([`promises`]). Everything works
 //! without a language model, and the first suggestion never waits for one. Never here: transport, prompts, models, storage engines other
 //! than the file of [`SuggestionUses`].
 
 mod draft;
 mod gestures;
+pub mod live;
 mod masked;
 pub mod note;
 pub mod playbook;

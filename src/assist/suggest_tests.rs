@@ -19,8 +19,8 @@ use crate::tags::*;
 
 /// Tags each text with payments and, if it says so, with a risk to lose the customer.
 #[derive(Default)]
-struct StubTagger {
-    broken: AtomicBool,
+pub(super) struct StubTagger {
+    pub(super) broken: AtomicBool,
 }
 
 fn tags(text: &str) -> Tags {
@@ -82,6 +82,7 @@ impl Tagger for StubTagger {
         if text.contains("wait") {
             tokio::time::sleep(Duration::from_secs(3_600)).await;
         }
+        assert!(!text.contains("panic"), "panicked on purpose");
         if self.broken.load(Ordering::SeqCst) {
             return Err(TaggingError::Internal("broken on purpose".into()));
         }
@@ -117,8 +118,8 @@ impl Tagger for StubTagger {
 
 /// One similar case, solved by a gesture, and the same gesture made for customer `k` before.
 #[derive(Default)]
-struct StubStore {
-    broken: AtomicBool,
+pub(super) struct StubStore {
+    pub(super) broken: AtomicBool,
 }
 
 impl StubStore {

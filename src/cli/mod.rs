@@ -131,6 +131,8 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             | AssemblyError::NotALanguageModel { .. }
             | AssemblyError::NoTokenizer { .. }
             | AssemblyError::NoLanguageModel
+            | AssemblyError::TwoLanguageModels
+            | AssemblyError::Endpoint(_)
             | AssemblyError::Taxonomy(_)
             | AssemblyError::Playbook(_)
             | AssemblyError::Uses(_)

@@ -54,7 +54,7 @@ pub enum PromptsCommand {
     /// Let the language model answer a prompt
     ///
     /// Prints the answer: JSON as the prompt's output schema has it, or free text, which a terminal shows as it is said. Needs
-    /// `models.language_model` or --model.
+    /// `models.language_model`, `endpoint.url` or --model.
     #[command(
         after_help = "Examples:\n  otklik prompts run draft-reply --input appeal.json\n  otklik prompts run draft-reply \
                             --example --temperature 0.7 --seed 2"

@@ -151,9 +151,9 @@ async fn answering(config: &Config) -> anyhow::Result<(Arc<PromptLibrary>, Optio
     let opened = tokio::task::spawn_blocking(move || {
         // The prompts are what people edit: a mistake in them is told before a model is read.
         let prompts = Arc::new(assembly::open_prompts(&config)?);
-        let model = match config.models.language_model {
-            Some(_) => Some(assembly::open_language_model(&config)?),
-            None => None,
+        let model = match assembly::has_language_model(&config) {
+            true => Some(assembly::open_language_model(&config)?),
+            false => None,
         };
         anyhow::Ok((prompts, model))
     });

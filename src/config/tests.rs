@@ -173,3 +173,22 @@ fn an_optional_name_is_a_name_or_not_set() {
     let refused = with("http://model").unwrap_err().to_string();
     assert!(refused.contains("models.language_model") && refused.contains("or empty for not set"), "{refused}");
 }
+
+#[test]
+fn an_endpoint_has_a_model_and_takes_the_place_of_another() {
+    let with = |pairs: &[(&str, &str)]| load(None, &[], pairs);
+    let url = ("endpoint.url", "http://127.0.0.1:8000/v1");
+    let named = with(&[url, ("endpoint.model", "Qwen/Qwen2.5-7B-Instruct:q4")]).unwrap().config;
+    assert_eq!(named.endpoint.model.as_deref(), Some("Qwen/Qwen2.5-7B-Instruct:q4"));
+    let both = [url, ("endpoint.model", "m"), ("models.language_model", "l")];
+    assert_eq!(
+        problems(None, &[], &both),
+        ["models.language_model = \"l\" (flag): must be empty when endpoint.url is set: one language model serves"]
+    );
+    assert_eq!(
+        problems(None, &[], &[url]),
+        ["endpoint.model = \"\" (default): must be set when endpoint.url is: the name of the model there"]
+    );
+    let refused = with(&[("endpoint.model", "two words")]).unwrap_err().to_string();
+    assert!(refused.contains("'@' and '+'"), "{refused}");
+}

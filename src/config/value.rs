@@ -30,6 +30,8 @@ pub enum Allowed {
     Name,
     /// A name, or empty for "not set".
     OptionalName,
+    /// A name of a model as other programs give them, or empty for "not set".
+    OptionalModelName,
 }
 
 impl Allowed {
@@ -57,6 +59,9 @@ impl fmt::Display for Allowed {
             Allowed::OptionalPath => f.write_str("a path, or empty for not set"),
             Allowed::OptionalUrl => f.write_str("http:// or https:// with a host and a port, or empty for not set"),
             Allowed::Name => f.write_str("a name of letters, digits, '-', '_' and '.'"),
+            Allowed::OptionalModelName => f.write_str(
+                "a name of letters, digits, '-', '_', '.', '/', ':', '@' and '+', at most 200 characters, or empty for not set",
+            ),
             Allowed::OptionalName => f.write_str("a name of letters, digits, '-', '_' and '.', or empty for not set"),
         }
     }
@@ -160,6 +165,10 @@ impl Value for Option<String> {
         }
         if *allowed == Allowed::OptionalName {
             return String::read(text, &Allowed::Name).map(Some);
+        }
+        if *allowed == Allowed::OptionalModelName {
+            let named = |character: char| character.is_ascii_alphanumeric() || "-_./:@+".contains(character);
+            return (text.len() <= 200 && text.chars().all(named)).then(|| Some(text.to_owned()));
         }
         let is_address =
             ["http://", "https://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));

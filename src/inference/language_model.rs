@@ -175,10 +175,10 @@ pub type Listener = Box<dyn FnMut(&str) -> ControlFlow<()> + Send>;
 /// A language model that answers. The service is written against this, so that its tests can use one that says what they want.
 #[async_trait]
 pub trait LanguageModel: Send + Sync + 'static {
-    /// Name of the model in the registry.
+    /// Name of the model in the registry, or of the one behind an endpoint.
     fn id(&self) -> &str;
 
-    /// Hash of its weights, in hexadecimal digits.
+    /// Hash of its weights, in hexadecimal digits; empty if they are not known.
     fn sha256(&self) -> &str;
 
     /// Tokens that it reads, the answer's included.
@@ -191,7 +191,8 @@ pub trait LanguageModel: Send + Sync + 'static {
     /// [`LanguageModelError`]; see its variants.
     async fn answer(&self, generation: Generation, listener: Option<Listener>) -> Result<Answer, LanguageModelError>;
 
-    /// Probability of each of these answers among them all, by one pass over what they share.
+    /// Probability of each of these answers among them all, by one pass over what they share. A model that can't weigh answers gives
+    /// 1 to the one that it chooses, and says so in its documentation.
     ///
     /// # Errors
     /// [`LanguageModelError`]; see its variants.

@@ -1,12 +1,14 @@
 //! All that runs a transformer: weights, tokeniser, encoder, and the pool of threads that computes.
 //!
-//! Enters: texts and the spans in them that want a vector of their own. Leaves: vectors. Of the rooms that serve, the only one that names candle.
-//! Never here: taxonomy, storage, network.
+//! Enters: texts and the spans in them that want a vector of their own; messages that want an answer. Leaves: vectors, answers. Of the
+//! rooms that serve, the only one that names candle. Never here: taxonomy, storage, and network but for [`endpoint`], which is asked
+//! only where a configuration names one.
 
 mod bert;
 mod cache;
 pub mod decoder;
 mod encoder;
+pub mod endpoint;
 mod kernel;
 mod kernels;
 mod language_model;

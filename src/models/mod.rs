@@ -27,6 +27,7 @@ pub use registry::Registry;
 pub use tuned::register_tuned;
 /// What whoever needs a language model is told where none is configured.
 pub const NO_LANGUAGE_MODEL: &str = "no language model is configured: models.language_model is not set; get one by `otklik models \
-     pull qwen2.5-coder-1.5b-instruct` and set models.language_model = \"qwen2.5-coder-1.5b-instruct\"";
+     pull qwen2.5-coder-1.5b-instruct` and set models.language_model = \"qwen2.5-coder-1.5b-instruct\", or set endpoint.url to where \
+     one of your own answers";
 
 pub use verify::{ModelState, VerifiedFile, VerifiedModel, state, verify};

@@ -7,11 +7,13 @@ use std::time::Instant;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use tonic_types::pb;
 
+use super::assist_live::{self, Responses};
 use super::call::Call;
 use super::convert;
+use super::drain::Drain;
 use super::status;
 use super::wire::v1::{self, suggest_response};
 use crate::assist::note::NoteRequest;
@@ -26,12 +28,17 @@ use crate::tags::{TeamId, TopicId};
 /// Slots that may be ready before the caller takes them.
 const READY_SLOTS: usize = 8;
 
+/// Where the paths of faults begin for what was said.
+const FEEDBACK_PATH: &str = "feedback.";
+
 /// Help for operators.
+#[derive(Clone)]
 pub(super) struct AssistService {
     pub(super) config: Arc<Config>,
     pub(super) tagger: Arc<dyn Tagger>,
     pub(super) assistant: Arc<Assistant>,
     pub(super) tenant: TenantId,
+    pub(super) drain: Drain,
 }
 
 type Suggestions = Pin<Box<dyn Stream<Item = Result<v1::SuggestResponse, Status>> + Send>>;
@@ -45,6 +52,17 @@ impl v1::assist_service_server::AssistService for AssistService {
         let deadline = call.due();
         let wanted = self.wanted(message, deadline);
         call.close(wanted.map(|wanted| self.suggestions(wanted)))
+    }
+
+    type AssistStream = Responses;
+
+    async fn assist(
+        &self,
+        request: Request<Streaming<v1::AssistRequest>>,
+    ) -> Result<Response<Self::AssistStream>, Status> {
+        let (call, requests) = Call::open(request, |_| "", &self.config)?;
+        let deadlines = call.deadlines;
+        call.close(Ok(assist_live::responses(self.clone(), requests, deadlines)))
     }
 
     async fn review_reply(
@@ -83,12 +101,18 @@ impl AssistService {
     }
 
     fn bounds(&self, team_id: String, language: i32) -> Result<(Option<TeamId>, Option<ReplyLanguage>), Status> {
-        let (team, language) = convert::suggestion_bounds(team_id, language, &self.config.limits)?;
-        match &team {
+        let (team, language) = convert::suggestion_bounds(team_id, language, "", &self.config.limits)?;
+        self.check_team(team.as_ref(), "team_id")?;
+        Ok((team, language))
+    }
+
+    /// Checks that the taxonomy has a team, if one is given.
+    pub(super) fn check_team(&self, team: Option<&TeamId>, path: &str) -> Result<(), Status> {
+        match team {
             Some(team) if !self.tagger.knows_team(team) => {
-                Err(status::Faults::one("team_id", "must be a team of the taxonomy"))
+                Err(status::Faults::one(path, "must be a team of the taxonomy"))
             }
-            _ => Ok((team, language)),
+            _ => Ok(()),
         }
     }
 
@@ -103,7 +127,7 @@ impl AssistService {
         let (team, language) = self.bounds(team_id, language)?;
         let tenant = self.tenant.clone();
         let request = ReviewRequest { feedback, reply, tenant, team, language, rules_only, deadline };
-        let mut review = self.assistant.review(request).await.map_err(status::of_slot)?;
+        let mut review = self.assistant.review(request).await.map_err(|error| status::of_slot(error, FEEDBACK_PATH))?;
         let model_error = review.model_error.take().map(model_error);
         Ok(convert::reply_review(review, self.assistant.playbook(), model_error))
     }
@@ -116,7 +140,8 @@ impl AssistService {
         let v1::SummarizeRequest { feedback, rules_only, request_id: _ } = message;
         let feedback = convert::feedback(feedback, "feedback", &self.config.limits)?;
         let request = NoteRequest { feedback, rules_only, deadline };
-        let mut note = self.assistant.summarize(request).await.map_err(status::of_slot)?;
+        let mut note =
+            self.assistant.summarize(request).await.map_err(|error| status::of_slot(error, FEEDBACK_PATH))?;
         let error = note.model_error.take().map(model_error);
         Ok(convert::note(note, self.assistant.playbook(), error))
     }
@@ -125,7 +150,7 @@ impl AssistService {
     fn suggestions(&self, wanted: SuggestRequest) -> Suggestions {
         let (sender, receiver) = mpsc::channel(READY_SLOTS);
         let assistant = Arc::clone(&self.assistant);
-        let mut shown = Shown { assistant: Arc::clone(&assistant), language: wanted.language, topics: Vec::new() };
+        let mut shown = Shown::new(&assistant, wanted.language);
         let work = async move { assistant.suggest(wanted, sender).await };
         let work = work.into_stream().filter_map(|()| async { None });
         let slots = ReceiverStream::new(receiver);
@@ -145,33 +170,45 @@ impl AssistService {
 
 /// Why a model's part is missing, for an answer that is whole without it.
 fn model_error(error: WriterError) -> pb::Status {
-    status::to_message(&status::of_slot(error.into()))
+    status::to_message(&status::of_slot(error.into(), FEEDBACK_PATH))
 }
 
 /// What is known by the slots that were sent: later ones are shown by it.
-struct Shown {
+pub(super) struct Shown {
     assistant: Arc<Assistant>,
-    language: Option<ReplyLanguage>,
+    /// The language that was asked for.
+    asked: Option<ReplyLanguage>,
+    /// The language of what was said last.
+    said: ReplyLanguage,
     topics: Vec<TopicId>,
 }
 
 impl Shown {
+    pub(super) fn new(assistant: &Arc<Assistant>, asked: Option<ReplyLanguage>) -> Self {
+        Self { assistant: Arc::clone(assistant), asked, said: ReplyLanguage::Russian, topics: Vec::new() }
+    }
+
     fn response(&mut self, outcome: SlotOutcome) -> v1::SuggestResponse {
-        let slot = v1::SuggestionSlot::from(outcome.slot).into();
+        let (slot, result) = self.slot(outcome, FEEDBACK_PATH);
+        v1::SuggestResponse { slot: slot.into(), result: Some(result) }
+    }
+
+    /// A slot on the wire; `path` leads to what was said, for its faults.
+    pub(super) fn slot(&mut self, outcome: SlotOutcome, path: &str) -> (v1::SuggestionSlot, suggest_response::Result) {
         let result = match outcome.result {
             Ok(content) => self.content(content),
-            Err(error) => suggest_response::Result::Error(status::to_message(&status::of_slot(error))),
+            Err(error) => suggest_response::Result::Error(status::to_message(&status::of_slot(error, path))),
         };
-        v1::SuggestResponse { slot, result: Some(result) }
+        (v1::SuggestionSlot::from(outcome.slot), result)
     }
 
     fn content(&mut self, content: SlotContent) -> suggest_response::Result {
         use suggest_response::Result as Shown;
-        let language = self.language.unwrap_or(ReplyLanguage::Russian);
+        let language = self.asked.unwrap_or(self.said);
         match content {
             SlotContent::Tags(tags) => {
                 self.topics = tags.topics.iter().map(|topic| topic.topic_id.clone()).collect();
-                self.language = Some(self.language.unwrap_or(ReplyLanguage::answering(tags.language)));
+                self.said = ReplyLanguage::answering(tags.language);
                 Shown::Tags((*tags).into())
             }
             SlotContent::Script(advice) => Shown::Script(advice.into()),

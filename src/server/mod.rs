@@ -5,6 +5,7 @@
 //! layer, `guard`. Never here: models, storage engines, decisions about tags.
 
 mod admin;
+mod assist_live;
 mod assist_service;
 mod body;
 mod call;
@@ -19,6 +20,7 @@ mod panics;
 mod prompt_service;
 mod readiness;
 mod status;
+mod streaming;
 mod tagging_service;
 pub mod wire;
 mod work;
@@ -177,6 +179,7 @@ pub async fn serve(
         tagger: Arc::clone(&tagger),
         assistant,
         tenant: TenantId::default(),
+        drain: drain.clone(),
     };
     let assist = AssistServiceServer::new(assist)
         .max_decoding_message_size(max_bytes)

@@ -1,7 +1,8 @@
 //! Readiness that is true: a service is SERVING only after what stands behind it has answered.
 //!
 //! The tagger is asked to tag one short text until it does. The case store is probed for as long as the service lives; the case
-//! service is ready while both answer. The whole (the empty name) is ready while every service is.
+//! service is ready while both answer. Help for operators is ready with the tagger: without the store the slots that need it say so.
+//! Prompts need nobody, and whether a language model is there is no matter of readiness. The whole (the empty name) is ready while every service is.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use super::wire::v1::{case_service_server, tagging_service_server};
+use super::wire::v1::{assist_service_server, case_service_server, prompt_service_server, tagging_service_server};
 use super::work;
 use crate::cases::{CaseStore, CaseStoreError};
 use crate::feedback::Feedback;
@@ -40,13 +41,14 @@ const WARM_UP_TEXT: &str = "Проверка готовности. Ready?";
 pub(super) struct Ready {
     tagging: bool,
     cases: bool,
+    prompts: bool,
     /// The case store did not answer its last probe.
     store_lost: bool,
 }
 
 impl Ready {
     /// Nothing answers: before the first probe, and when the service drains.
-    pub(super) const NOT: Ready = Ready { tagging: false, cases: false, store_lost: false };
+    pub(super) const NOT: Ready = Ready { tagging: false, cases: false, prompts: false, store_lost: false };
 
     /// True from a probe that the case store did not answer to the next that it does. Calls that need it are not made to wait.
     pub(super) fn store_is_lost(self) -> bool {
@@ -59,8 +61,13 @@ impl Ready {
     }
 
     /// Each service by name.
-    pub(super) fn services(self) -> [(&'static str, bool); 2] {
-        [(tagging_service_server::SERVICE_NAME, self.tagging), (case_service_server::SERVICE_NAME, self.cases)]
+    pub(super) fn services(self) -> [(&'static str, bool); 4] {
+        [
+            (tagging_service_server::SERVICE_NAME, self.tagging),
+            (case_service_server::SERVICE_NAME, self.cases),
+            (assist_service_server::SERVICE_NAME, self.tagging),
+            (prompt_service_server::SERVICE_NAME, self.prompts),
+        ]
     }
 }
 
@@ -87,11 +94,12 @@ impl Announcer {
 
 /// Probes for ever and publishes what changes.
 pub(super) async fn watch(announcer: Announcer, tagger: Arc<dyn Tagger>, cases: Arc<dyn CaseStore>, every: Duration) {
-    let mut published = Ready::NOT;
+    let mut published = Ready { prompts: true, ..Ready::NOT };
+    announcer.publish(published).await;
     loop {
         let (tagging, store) =
             tokio::join!(async { published.tagging || warm_up(&*tagger).await }, store_answers(&*cases),);
-        let ready = Ready { tagging, cases: tagging && store, store_lost: !store };
+        let ready = Ready { tagging, cases: tagging && store, prompts: true, store_lost: !store };
         if ready != published {
             tracing::info!(tagging = ready.tagging, cases = ready.cases, "readiness changed");
             announcer.publish(ready).await;

@@ -136,10 +136,10 @@ pub(super) fn of_cases(error: CaseStoreError) -> Status {
     }
 }
 
-/// The status of a slot of a suggestion that is empty; a fault of the text lies in the request's `feedback`.
-pub(super) fn of_slot(error: SlotError) -> Status {
+/// The status of a slot of a suggestion that is empty; `path` leads to what was said, with a dot at its end.
+pub(super) fn of_slot(error: SlotError, path: &str) -> Status {
     match error {
-        SlotError::Tagging(error) => of_tagging(error, "feedback."),
+        SlotError::Tagging(error) => of_tagging(error, path),
         SlotError::Cases(error) => of_cases(error),
         SlotError::Writer(error) => of_writer(error),
         SlotError::DeadlineExceeded => deadline_exceeded(),

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status, Streaming};
@@ -13,7 +13,7 @@ use super::convert::{self, check_item_count};
 use super::deadline::Deadlines;
 use super::drain::Drain;
 use super::wire::v1::{self, batch_classify_result, classify_stream_response};
-use super::{status, work};
+use super::{status, streaming, work};
 use crate::config::Config;
 use crate::tagging::{Lane, Tagger};
 
@@ -41,7 +41,8 @@ impl v1::tagging_service_server::TaggingService for TaggingService {
     ) -> Result<Response<Self::ClassifyStreamStream>, Status> {
         let (call, requests) = Call::open(request, |_| "", &self.config)?;
         let (service, deadlines) = (self.clone(), call.deadlines);
-        let answers = self.numbered(requests).map(move |read| service.clone().answer(read, deadlines));
+        let read = streaming::requests(requests, &self.config, &self.drain).enumerate();
+        let answers = read.map(move |(index, read)| service.clone().answer(index as u64, read, deadlines));
         call.close(Ok(Box::pin(answers.buffered(self.config.server.stream_in_flight))))
     }
 
@@ -54,9 +55,6 @@ impl v1::tagging_service_server::TaggingService for TaggingService {
         call.close(outcome.map(|results| v1::BatchClassifyResponse { results }))
     }
 }
-
-/// A request of a stream and its number, or why the stream ends.
-type ReadRequest = Result<(u64, v1::ClassifyStreamRequest), Status>;
 
 impl TaggingService {
     async fn tags_of(
@@ -88,40 +86,13 @@ impl TaggingService {
         Ok(results.buffered(self.config.server.batch_in_flight).collect().await)
     }
 
-    /// The requests of a stream until its caller is done, it fails, idles too long, or the service drains.
-    fn numbered(
-        &self,
-        requests: Streaming<v1::ClassifyStreamRequest>,
-    ) -> impl Stream<Item = ReadRequest> + Send + use<> {
-        let (config, drain) = (Arc::clone(&self.config), self.drain.clone());
-        let idle = Duration::from_millis(config.server.stream_idle_ms);
-        stream::unfold(Some((requests, 0)), move |state| {
-            let (config, drain) = (Arc::clone(&config), drain.clone());
-            async move {
-                let (mut requests, sequence) = state?;
-                let read = tokio::select! {
-                    biased;
-                    () = drain.begun() => Err(status::shutting_down()),
-                    read = tokio::time::timeout(idle, requests.message()) => match read {
-                        Ok(read) => read.map_err(|error| status::of_reading(error, config.server.max_message_bytes)),
-                        Err(_) => Err(Status::deadline_exceeded(format!(
-                            "no request came for {} ms (server.stream_idle_ms)",
-                            config.server.stream_idle_ms
-                        ))),
-                    },
-                };
-                match read {
-                    Ok(Some(request)) => Some((Ok((sequence, request)), Some((requests, sequence + 1)))),
-                    Ok(None) => None,
-                    Err(end) => Some((Err(end), None)),
-                }
-            }
-        })
-    }
-
-    async fn answer(self, read: ReadRequest, deadlines: Deadlines) -> Result<v1::ClassifyStreamResponse, Status> {
-        let (sequence, request) = read?;
-        let v1::ClassifyStreamRequest { feedback, request_id } = request;
+    async fn answer(
+        self,
+        sequence: u64,
+        read: Result<v1::ClassifyStreamRequest, Status>,
+        deadlines: Deadlines,
+    ) -> Result<v1::ClassifyStreamResponse, Status> {
+        let v1::ClassifyStreamRequest { feedback, request_id } = read?;
         if let Err(fault) = check_request_id(&request_id, "request_id", &self.config) {
             let result = Some(classify_stream_response::Result::Error(status::to_message(&fault)));
             let id = convert::echoed_id(feedback.as_ref(), &self.config.limits);

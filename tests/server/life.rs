@@ -59,6 +59,10 @@ async fn readiness_follows_the_model_and_the_store() {
     eventually("all ready", async || serving(&mut client).await == [true; 3]).await;
     service.store.silent.store(true, Ordering::SeqCst);
     eventually("the store is gone", async || serving(&mut client).await == [true, false, false]).await;
+    for needs_no_store in [ASSIST, PROMPTS] {
+        let status = client.check(health_of(needs_no_store)).await.unwrap().into_inner().status();
+        assert_eq!(status, ServingStatus::Serving, "{needs_no_store}");
+    }
     service.store.silent.store(false, Ordering::SeqCst);
     eventually("the store is back", async || serving(&mut client).await == [true; 3]).await;
 

@@ -4,6 +4,7 @@
 
 mod admin;
 mod assist;
+mod assist_live;
 mod cases;
 mod corrections;
 mod fakes;

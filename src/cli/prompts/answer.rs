@@ -20,7 +20,7 @@ const MAX_TEMPERATURE: f32 = 100.0;
 /// How an answer is made.
 #[derive(Debug, Args)]
 pub struct AnswerArgs {
-    /// Id of the language model [default: that of models.language_model]
+    /// Id of a language model that runs here [default: that of models.language_model, or the one behind endpoint.url]
     #[arg(long, value_name = "ID")]
     model: Option<String>,
     /// How freely the model chooses its words, 0 to 100: 0 takes the most probable each time
@@ -51,6 +51,7 @@ pub fn answer(rendered: RenderedPrompt, args: &AnswerArgs, config: &Config) -> a
     let mut config = config.clone();
     if args.model.is_some() {
         config.models.language_model.clone_from(&args.model);
+        config.endpoint.url = None;
     }
     let model = assembly::open_language_model(&config)?;
     let runner = PromptRunner::new(model, assembly::prompt_limits(&config));

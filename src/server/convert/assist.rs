@@ -14,17 +14,18 @@ use crate::config::LimitsConfig;
 use crate::server::wire::v1;
 use crate::tags::{TeamId, TopicId};
 
-/// What is asked of suggestions beside the feedback.
+/// What is asked of suggestions beside the feedback; `path` leads to it in the request, with a dot at its end.
 pub(in crate::server) fn suggestion_bounds(
     team_id: String,
     language: i32,
+    path: &str,
     limits: &LimitsConfig,
 ) -> Result<(Option<TeamId>, Option<ReplyLanguage>), Status> {
     let mut faults = Faults::default();
     if !team_id.is_empty() {
-        check_id(&team_id, "team_id", limits, &mut faults);
+        check_id(&team_id, &format!("{path}team_id"), limits, &mut faults);
     }
-    let language = enums::optional::<v1::ReplyLanguage>(language, "language", &mut faults);
+    let language = enums::optional::<v1::ReplyLanguage>(language, &format!("{path}language"), &mut faults);
     faults.or(((!team_id.is_empty()).then(|| TeamId::new(team_id)), language))
 }
 

@@ -7,6 +7,7 @@ mod cases;
 mod corrections;
 mod enums;
 mod feedback;
+mod live;
 mod notes;
 mod outcomes;
 mod prompts;
@@ -19,6 +20,7 @@ pub(super) use assist::{
 pub(super) use cases::{SimilarBounds, Wanted, deletion, similar_search, stored_case};
 pub(super) use corrections::{ReviewBounds, correction, review};
 pub(super) use feedback::{check_id, echoed_id, feedback};
+pub(super) use live::{live_start, live_turn, turn_refused};
 pub(super) use notes::note;
 pub(super) use outcomes::{links, outcome, recorded_outcome, similar_case};
 pub(super) use prompts::{WantedPrompt, listed_language, prompt_input, sampling, wanted_prompt};
