@@ -66,12 +66,14 @@ impl Vocabulary {
     fn has_words(&self, text: &str) -> bool {
         let reading = Reading::new(text);
         let words = reading.prepared().words();
-        let telling = words.iter().filter(|word| {
-            let letters = word.lower.chars().filter(|letter| letter.is_alphabetic()).count();
-            letters >= SHORTEST && !NOTE_WORDS.contains(&beginning(&word.lower))
+        let longer = words.iter().map(|word| &word.lower).filter(|word| {
+            let letters = word.chars().filter(|letter| letter.is_alphabetic()).count();
+            letters >= SHORTEST
         });
-        let known: Vec<bool> = telling.map(|word| self.words.contains(&beginning(&word.lower))).collect();
-        !words.is_empty() && 2 * known.iter().filter(|known| **known).count() >= known.len()
+        let longer: Vec<String> = longer.map(|word| beginning(word)).collect();
+        let telling: Vec<&String> = longer.iter().filter(|word| !NOTE_WORDS.contains(*word)).collect();
+        let known = telling.iter().filter(|word| self.words.contains(word.as_str())).count();
+        !longer.is_empty() && 2 * known >= telling.len()
     }
 }
 
