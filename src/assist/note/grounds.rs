@@ -56,22 +56,25 @@ impl Vocabulary {
 
     /// True if every number and at least half of the telling words stand here.
     fn holds(&self, text: &str) -> bool {
-        self.has_numbers(text) && self.has_words(text)
+        self.has_numbers(text) && self.has_words(text, 0)
     }
 
     fn has_numbers(&self, text: &str) -> bool {
         numbers(text).all(|number| self.numbers.contains(&number))
     }
 
-    fn has_words(&self, text: &str) -> bool {
+    /// True if at least half of the telling words stand here, and at least so many.
+    fn has_words(&self, text: &str, least: usize) -> bool {
         let reading = Reading::new(text);
         let words = reading.prepared().words();
-        let telling = words.iter().filter(|word| {
-            let letters = word.lower.chars().filter(|letter| letter.is_alphabetic()).count();
-            letters >= SHORTEST && !NOTE_WORDS.contains(&beginning(&word.lower))
+        let longer = words.iter().map(|word| &word.lower).filter(|word| {
+            let letters = word.chars().filter(|letter| letter.is_alphabetic()).count();
+            letters >= SHORTEST
         });
-        let known: Vec<bool> = telling.map(|word| self.words.contains(&beginning(&word.lower))).collect();
-        !words.is_empty() && 2 * known.iter().filter(|known| **known).count() >= known.len()
+        let longer: Vec<String> = longer.map(|word| beginning(word)).collect();
+        let telling: Vec<&String> = longer.iter().filter(|word| !NOTE_WORDS.contains(*word)).collect();
+        let known = telling.iter().filter(|word| self.words.contains(word.as_str())).count();
+        !longer.is_empty() && known >= least && 2 * known >= telling.len()
     }
 }
 
@@ -112,7 +115,7 @@ impl<'a> Grounds<'a> {
 
     /// True for what was done: we must have told of it, if with a number of the customer's.
     pub(super) fn bear_step(&self, text: &str) -> bool {
-        self.all.has_numbers(text) && self.ours.has_words(text) && self.are_made(text)
+        self.all.has_numbers(text) && self.ours.has_words(text, 1) && self.are_made(text)
     }
 
     /// True for how it ended.
@@ -122,7 +125,7 @@ impl<'a> Grounds<'a> {
 
     /// True for what is left to do: it rests on what was said by us, not by the customer.
     pub(super) fn bear_task(&self, text: &str) -> bool {
-        self.ours.holds(text) && self.are_made(text)
+        self.ours.has_numbers(text) && self.ours.has_words(text, 1) && self.are_made(text)
     }
 
     /// True for other words about what one turn says.

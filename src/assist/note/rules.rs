@@ -16,6 +16,9 @@ use crate::tags::{Language, Tags};
 /// The fewest words of a sentence that tells a matter.
 const TELLING_WORDS: usize = 3;
 
+/// Words that join a clause to the next one and stay at its end when it is taken alone.
+const JOINING: &[&str] = &[" and", " but", " so", " и", " а", " но", " поэтому"];
+
 /// The note of a conversation.
 pub(super) fn note(talk: &Talk, tags: &Tags, acts: &Acts) -> Note {
     let promises = promises(talk, acts);
@@ -47,7 +50,10 @@ fn line(said: &Said, span: CharSpan) -> NoteLine {
 
 /// Words without the signs at their ends, cut after a word if they are too many.
 fn cut(words: &str) -> String {
-    let words = words.trim_matches([' ', ',', ';', ':', '.', '—', '–', '-']);
+    let signs = [' ', ',', ';', ':', '.', '—', '–', '-'];
+    let words = words.trim_matches(signs);
+    let joined = JOINING.iter().find_map(|joining| words.strip_suffix(joining)).unwrap_or(words);
+    let words = joined.trim_end_matches(signs);
     if words.chars().count() <= LINE_CHARS {
         return words.to_owned();
     }

@@ -90,7 +90,7 @@ pub(super) const TABLE: &[Row] = &[
                Система: Работы завершат до 23:00, электроснабжение восстановят\n\
                Оператор: Бригада на месте, я сообщу вам, как только свет дадут.\n\
                Клиент: Жду",
-        issue: "Второй день сидим",
+        issue: "Когда дадут свет",
         steps: &[],
         promises: &[
             ("Работы завершат до 23:00, электроснабжение восстановят", "", "до 23:00"),
@@ -152,7 +152,7 @@ pub(super) const TABLE: &[Row] = &[
                Operator: I'll send you the confirmation here.\n\
                Customer: Fine",
         issue: "The boiler you sold me leaks",
-        steps: &["I've booked a visit, and"],
+        steps: &["I've booked a visit"],
         promises: &[
             ("an engineer will come tomorrow morning", "engineer", "tomorrow morning"),
             ("I'll send you the confirmation here", "operator", ""),
