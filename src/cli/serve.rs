@@ -100,8 +100,9 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let cases = store;
     let every = std::time::Duration::from_millis(config.prompts.reload_ms);
     let watching = tokio::spawn(Arc::clone(&prompts).watch(every));
+    let tagger = tagger_for(&config, &engine, language_model.as_ref());
     let parts = Served {
-        tagger: engine.clone(),
+        tagger,
         cases: Arc::clone(&cases),
         sealer,
         assistant,
@@ -119,6 +120,18 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let TaggerCounts { cache_hits, cache_misses, .. } = engine.counts();
     tracing::info!(cache_hits, cache_misses, "stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The tagger that callers are answered by: with the language model beside it, if there is one.
+fn tagger_for(
+    config: &Config,
+    engine: &Arc<TaggingEngine>,
+    language_model: Option<&Arc<dyn LanguageModel>>,
+) -> Arc<dyn Tagger> {
+    match language_model {
+        Some(model) => Arc::new(assembly::consulting(config, Arc::clone(engine), Arc::clone(model))),
+        None => engine.clone(),
+    }
 }
 
 /// Help for operators, ready for the first suggestion.

@@ -42,6 +42,7 @@ fn words_allowed_are_those_of_the_type() {
         ("log.format", LogFormat::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>()),
         ("compute.kernel", Kernel::ALL.iter().map(|word| word.as_str()).collect()),
         ("cases.quantisation", Quantisation::ALL.iter().map(|word| word.as_str()).collect()),
+        ("tagging.consult", Consult::ALL.iter().map(|word| word.as_str()).collect()),
         ("cases.texts", KeptTexts::ALL.iter().map(|word| word.as_str()).collect()),
         ("log.level", LogLevel::ALL.iter().map(|word| word.as_str()).collect()),
     ] {
