@@ -100,7 +100,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let cases = store;
     let every = std::time::Duration::from_millis(config.prompts.reload_ms);
     let watching = tokio::spawn(Arc::clone(&prompts).watch(every));
-    let tagger = tagger_for(&config, &engine, language_model.as_ref());
+    let tagger = tagger_for(&config, &engine, language_model.clone()).await?;
     let parts = Served {
         tagger,
         cases: Arc::clone(&cases),
@@ -123,15 +123,15 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 }
 
 /// The tagger that callers are answered by: with the language model beside it, if there is one.
-fn tagger_for(
+async fn tagger_for(
     config: &Config,
     engine: &Arc<TaggingEngine>,
-    language_model: Option<&Arc<dyn LanguageModel>>,
-) -> Arc<dyn Tagger> {
-    match language_model {
-        Some(model) => Arc::new(assembly::consulting(config, Arc::clone(engine), Arc::clone(model))),
-        None => engine.clone(),
-    }
+    language_model: Option<Arc<dyn LanguageModel>>,
+) -> anyhow::Result<Arc<dyn Tagger>> {
+    let (config, engine) = (config.clone(), Arc::clone(engine));
+    let Some(model) = language_model else { return Ok(engine) };
+    let made = tokio::task::spawn_blocking(move || assembly::consulting(&config, engine, model));
+    Ok(Arc::new(made.await.context("the start was interrupted")?))
 }
 
 /// Help for operators, ready for the first suggestion.

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use otklik::feedback::{FeedbackKind, ScoreMetric};
-use otklik::tagging::Consult;
 use otklik::tables::{ColumnChoice, ColumnMap, InputFormat, OutputFormat};
+use otklik::tagging::Consult;
 
 use super::super::render::NameLanguage;
 

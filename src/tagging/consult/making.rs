@@ -14,7 +14,7 @@ use super::menu::Entry;
 use crate::inference::LanguageModelError;
 use crate::prompts::PromptLanguage;
 use crate::tags::TopicId;
-use crate::taxonomy::Taxonomy;
+use crate::taxonomy::{Example, Taxonomy, Topic};
 use crate::text::prepare;
 
 /// Texts without content.
@@ -33,25 +33,22 @@ pub struct LabelledText {
     pub group: Option<TopicId>,
 }
 
-/// At most so many of a taxonomy's own examples, drawn by a seed.
+/// At most so many of a taxonomy's own examples, drawn by a seed. In other languages than those of the lists nothing is asked.
 pub fn labelled_texts(taxonomy: &Taxonomy, most: usize, seed: u64) -> Vec<LabelledText> {
-    let of_topic = |topic: &crate::taxonomy::Topic| {
-        let (id, parent) = (topic.id.clone(), topic.parent.clone());
-        // In other languages nothing is asked.
-        let texts = topic.examples.iter().filter_map(move |example| {
-            Some(LabelledText {
-                language: example.language.parse().ok()?,
-                text: prepare(&example.text).clean().to_owned(),
-                topic: id.clone(),
-                group: parent.clone(),
-            })
-        });
-        texts.collect::<Vec<_>>()
+    let mut drawn: Vec<(&Topic, &Example, PromptLanguage)> = taxonomy
+        .taggable_topics()
+        .flat_map(|topic| topic.examples.iter().map(move |example| (topic, example)))
+        .filter_map(|(topic, example)| Some((topic, example, example.language.parse().ok()?)))
+        .collect();
+    drawn.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    drawn.truncate(most);
+    let text = |(topic, example, language): (&Topic, &Example, PromptLanguage)| LabelledText {
+        language,
+        text: prepare(&example.text).clean().to_owned(),
+        topic: topic.id.clone(),
+        group: topic.parent.clone(),
     };
-    let mut texts: Vec<LabelledText> = taxonomy.taggable_topics().flat_map(of_topic).collect();
-    texts.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    texts.truncate(most);
-    texts
+    drawn.into_iter().map(text).collect()
 }
 
 /// For each list, logarithms of what a model says of each answer about texts without content: their mean. `told` hears of each

@@ -6,8 +6,10 @@
 //! how it computes, transport.
 //!
 //! Of its files, `menu` lists what can be chosen, `chooser` asks, `calibration` makes probabilities of what a model says, `making`
-//! finds out how by asking about texts whose topics are known, and `tagger` joins it to the other tags.
+//! finds out how by asking about texts whose topics are known, `asking` holds them together and heeds deadlines, and `tagger` joins what
+//! comes of it to the other tags.
 
+mod asking;
 mod calibration;
 mod chooser;
 mod making;

@@ -118,7 +118,8 @@ impl Worker {
         for part in tree.parts(most) {
             let tokens: Vec<u32> = part.iter().filter_map(|node| tree.tokens.get(*node).copied()).collect();
             let place = |node: &usize| part.iter().position(|of_part| of_part == node);
-            let of_node = |node: &usize| tree.branches.get(*node).map(|branch| branch.iter().filter_map(place).collect());
+            let of_node =
+                |node: &usize| tree.branches.get(*node).map(|branch| branch.iter().filter_map(place).collect());
             let branches: Vec<Vec<usize>> = part.iter().filter_map(of_node).collect();
             let states = self.model.read_branches(&tokens, &branches, cache, &|| wanted.goes_on());
             let Some(states) = states else {
