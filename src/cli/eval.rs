@@ -93,6 +93,10 @@ pub struct EvalArgs {
     /// With --method: measure on so many rows only, drawn by the seed
     #[arg(long, value_name = "N", requires = "method", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     sample: Option<u32>,
+    /// With --method language-model: fit its probabilities to so many other rows of DATA, drawn by the seed, as the service does to a
+    /// taxonomy's own examples; 0 fits none
+    #[arg(long, value_name = "N", requires = "method", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    fit: u32,
     /// With --method language-model: id of the model; without it as `models.language_model` says
     #[arg(long, value_name = "ID", requires = "method")]
     language_model: Option<String>,

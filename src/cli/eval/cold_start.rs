@@ -9,7 +9,7 @@ use otklik::assembly::{self, LoadedEncoder};
 use otklik::config::Config;
 use otklik::inference::{ComputePool, LanguageModel};
 use otklik::prompts::PromptLanguage;
-use otklik::tagging::consult::{CONTENT_FREE, Calibration, Chooser, MenuTopic, Menus, leanings};
+use otklik::tagging::consult::{Chooser, FIRST_PATIENCE, LabelledText, Making, MenuTopic, Menus};
 use otklik::tagging::heads::LabelKind;
 use otklik::tags::{Language, TopicId};
 use otklik::text::prepare;
@@ -50,6 +50,8 @@ struct Question {
     labels: Vec<String>,
     descriptions: BTreeMap<String, String>,
     rows: Vec<LabelledRow>,
+    /// Rows that a model's probabilities are fitted to, which it is not measured on.
+    to_fit: Vec<LabelledRow>,
 }
 
 pub(super) fn run(args: &EvalArgs, method: Method, config: &Config) -> anyhow::Result<ExitCode> {
@@ -78,7 +80,7 @@ pub(super) fn run(args: &EvalArgs, method: Method, config: &Config) -> anyhow::R
         None => None,
         Some(model) => {
             let runtime = tokio::runtime::Runtime::new().context("the async runtime can't be started")?;
-            let patience = Duration::from_millis(config.tagging.consult_timeout_ms);
+            let patience = Duration::from_millis(config.tagging.consult_timeout_ms) * FIRST_PATIENCE;
             let id = model.id().to_owned();
             let (judged, spent) = runtime.block_on(question.by_model(args, model, patience))?;
             Some(measured(judged, Some(id), spent)?)
@@ -130,11 +132,16 @@ impl Question {
         };
         let labels: BTreeSet<String> = table.labels().into_iter().chain(descriptions.keys().cloned()).collect();
         let mut rows = table.rows;
-        if let Some(most) = args.sample.and_then(|most| usize::try_from(most).ok()) {
-            rows.shuffle(&mut ChaCha8Rng::seed_from_u64(args.making.seed));
-            rows.truncate(most);
+        rows.shuffle(&mut ChaCha8Rng::seed_from_u64(args.making.seed));
+        let to_fit = rows.split_off(rows.len().saturating_sub(usize::try_from(args.fit)?));
+        if let Some(most) = args.sample {
+            rows.truncate(usize::try_from(most)?);
         }
-        Ok(Self { labels: labels.into_iter().collect(), descriptions, rows })
+        if rows.is_empty() {
+            let problem = format!("no row is left to be measured: {} are fitted to (--fit)", to_fit.len());
+            return Err(TrainingError::Rows(problem).into());
+        }
+        Ok(Self { labels: labels.into_iter().collect(), descriptions, rows, to_fit })
     }
 
     fn judged(&self, row: &LabelledRow, probabilities: Vec<f32>) -> Judged {
@@ -197,17 +204,21 @@ impl Question {
         };
         let topics: Vec<MenuTopic> = self.labels.iter().map(topic).collect();
         let languages: Vec<PromptLanguage> = self.rows.iter().map(|row| language_of(&row.text)).collect();
-        let mut choosers = Vec::new();
-        let mut of_languages = Vec::new();
-        let asked: BTreeSet<PromptLanguage> = languages.iter().copied().collect();
-        let bar = args.labels.bar("asking about nothing", (asked.len() * CONTENT_FREE.len()) as u64);
-        for language in asked {
-            let chooser = Chooser::new(model.clone(), Menus::of_topics(topics.clone(), language));
-            of_languages.push((language, leanings(&chooser, patience, || bar.inc(1)).await?));
-            choosers.push(chooser);
-        }
+        // What is fitted needs its language too.
+        let asked: BTreeSet<PromptLanguage> =
+            languages.iter().copied().chain(self.to_fit.iter().map(|row| language_of(&row.text))).collect();
+        let chooser =
+            |language: &PromptLanguage| Chooser::new(model.clone(), Menus::of_topics(topics.clone(), *language));
+        let choosers: Vec<Chooser> = asked.iter().map(chooser).collect();
+        let texts: Vec<LabelledText> = self.to_fit.iter().filter_map(labelled).collect();
+        let making = Making { choosers: &choosers, texts: &texts, patience };
+        let bar = args.labels.bar("calibrating", 1);
+        let told = |done: usize, of: usize| {
+            bar.set_length(of as u64);
+            bar.set_position(done as u64);
+        };
+        let calibration = making.make(told).await.context("the model can't be calibrated")?;
         bar.finish_and_clear();
-        let calibration = Calibration::with_leanings(of_languages);
         let bar = args.labels.bar("asking about texts", self.rows.len() as u64);
         let began = Instant::now();
         let mut judged = Vec::with_capacity(self.rows.len());
@@ -226,6 +237,12 @@ impl Question {
         bar.finish_and_clear();
         Ok((judged, spent))
     }
+}
+
+/// A row to be fitted to.
+fn labelled(row: &LabelledRow) -> Option<LabelledText> {
+    let topic = TopicId::new(row.labels.first()?.as_str());
+    Some(LabelledText { language: language_of(&row.text), text: row.text.clone(), topic, group: None })
 }
 
 /// The language that a model is asked in about a text.

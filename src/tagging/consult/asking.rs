@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::{Calibration, Chooser, Chosen, ConsultOptions, LabelledText, Making, Menus, labelled_texts};
+use super::{
+    Calibration, Chooser, Chosen, ConsultOptions, FIRST_PATIENCE, LabelledText, Making, Menus, labelled_texts,
+};
 use crate::inference::{LanguageModel, LanguageModelError};
 use crate::prompts::PromptLanguage;
 use crate::tagging::{Lane, Urgency};
@@ -73,7 +75,7 @@ impl Consulting {
     }
 
     fn making(&self) -> Making<'_> {
-        Making { choosers: &self.choosers, texts: &self.texts, patience: self.options.patience }
+        Making { choosers: &self.choosers, texts: &self.texts, patience: self.options.patience * FIRST_PATIENCE }
     }
 
     fn file(&self, made_of: &str) -> PathBuf {

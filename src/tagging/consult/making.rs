@@ -56,7 +56,7 @@ pub fn labelled_texts(taxonomy: &Taxonomy, most: usize, seed: u64) -> Vec<Labell
 ///
 /// # Errors
 /// [`LanguageModelError`] of the first question without an answer.
-pub async fn leanings(
+async fn leanings(
     chooser: &Chooser,
     patience: Duration,
     mut told: impl FnMut(),

@@ -25,13 +25,16 @@ use async_trait::async_trait;
 
 pub use calibration::{Calibration, CalibrationError};
 pub use chooser::{Chooser, Chosen};
-pub use making::{CONTENT_FREE, LabelledText, Making, labelled_texts, leanings};
+pub use making::{CONTENT_FREE, LabelledText, Making, labelled_texts};
 pub use menu::{Entry, Menu, MenuTopic, Menus};
 pub use tagger::ConsultingTagger;
 
 use super::{Consult, Tagger, TaggingError, Urgency};
 use crate::feedback::Feedback;
 use crate::tags::{TopicId, TopicTag};
+
+/// How much longer a question may take that nobody waits for, or that is the first of a list: all of the list is read with it.
+pub const FIRST_PATIENCE: u32 = 10;
 
 /// How a language model is asked.
 #[derive(Debug, Clone, PartialEq)]
