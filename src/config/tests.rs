@@ -174,3 +174,14 @@ fn an_optional_name_is_a_name_or_not_set() {
     let refused = with("http://model").unwrap_err().to_string();
     assert!(refused.contains("models.language_model") && refused.contains("or empty for not set"), "{refused}");
 }
+
+#[test]
+fn a_language_model_is_asked_in_bulk_only_if_one_is_configured() {
+    let always = ("tagging.consult", "always");
+    assert_eq!(
+        problems(None, &[], &[always]),
+        ["tagging.consult = \"always\" (flag): must be \"never\" unless models.language_model is set"]
+    );
+    let loaded = load(None, &[], &[always, ("models.language_model", "some-model")]).unwrap();
+    assert_eq!(loaded.config.tagging.consult, Consult::Always);
+}

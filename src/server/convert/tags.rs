@@ -3,8 +3,8 @@
 use crate::feedback::CharSpan;
 use crate::server::wire::v1;
 use crate::tags::{
-    Evidence, HeadIdentity, LanguageModelIdentity, Provenance, Review, Sentiment, SentimentTrend, SignalTag, Tags, TeamCandidate, TeamTag,
-    TopicTag, TurnTags,
+    Evidence, HeadIdentity, LanguageModelIdentity, Provenance, Review, Sentiment, SentimentTrend, SignalTag, Tags,
+    TeamCandidate, TeamTag, TopicTag, TurnTags,
 };
 
 fn each<T: Into<W>, W>(items: Vec<T>) -> Vec<W> {
