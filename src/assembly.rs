@@ -3,6 +3,7 @@
 //! Enters: a [`Config`]. Leaves: a [`TaggingEngine`] and a [`CaseStore`] ready to be used. Never here:
 //! anything that decides or computes.
 
+mod consulting;
 mod heads;
 mod language_model;
 mod writer;
@@ -31,6 +32,7 @@ use crate::tagging::{
 };
 use crate::taxonomy::{Taxonomy, TaxonomyError};
 use crate::training::TrainingError;
+pub use consulting::consulting;
 use heads::add_topics_of_examples;
 pub use heads::heads;
 pub use language_model::{has_language_model, load_language_model, open_language_model};

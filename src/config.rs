@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::feedback::named_enum;
 use crate::inference::Kernel;
+use crate::tagging::Consult;
 pub use sources::{ConfigError, Origin, Problem};
 use sources::{Given, Source};
 pub use value::Allowed;
@@ -360,6 +361,14 @@ settings! {
         examples_dir: PathBuf = PathBuf::from("./data/examples"), Allowed::Path;
         /// Folder of your own heads: files or folders named sentiment, topics, team or after a signal; each serves instead of the one that comes with the encoder.
         heads_dir: Option<PathBuf> = None, OptionalPath;
+        /// When the language model is asked which topic a text has, in streams and batches that do not say themselves. Single requests ask it only if they say so.
+        consult: Consult = Consult::Never, OneOf(&["never", "abstaining", "always"]);
+        /// Most time that the language model may take for one text, in milliseconds; after it the tags are those without it.
+        consult_timeout_ms: u64 = 60_000, Integer(100, 3_600_000);
+        /// Characters of a text that the language model reads; of a longer one, its beginning.
+        consult_chars: usize = 2_000, Integer(50, 100_000);
+        /// Examples of the taxonomy that the language model's probabilities are fitted to, once for each model and taxonomy; 0 fits none.
+        consult_rows: usize = 60, Integer(0, 10_000);
     }
 
     /// The log.
@@ -452,6 +461,11 @@ impl Config {
         if self.endpoint.url.is_some() && self.endpoint.model.is_none() {
             let rule = "set when endpoint.url is: the name of the model there";
             contradicts("endpoint.model", &self.endpoint.model, rule);
+        }
+        if self.tagging.consult != Consult::Never && self.models.language_model.is_none() {
+            let (key, value) = ("tagging.consult", self.tagging.consult.as_str());
+            let rule = "\"never\" unless models.language_model is set";
+            problems.push(Problem::contradiction(key, value, origin_of(key), rule));
         }
         problems
     }

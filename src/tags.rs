@@ -86,6 +86,8 @@ named_enum! {
         Prototype = "prototype",
         /// Cases like it that persons corrected.
         Neighbour = "neighbour",
+        /// A language model that was asked which topic a text has.
+        LanguageModel = "language_model",
     }
 }
 
@@ -243,6 +245,8 @@ named_enum! {
         Language = "language",
         /// The text was longer than what was read.
         Truncated = "truncated",
+        /// A language model was to be asked, and gave no answer in time or at all: the other tags are those without it.
+        LanguageModelFailed = "language_model_failed",
     }
 }
 
@@ -291,6 +295,20 @@ pub struct Provenance {
     /// Version of the corrections in force: how many, and a hash of what was learnt of them, in order; empty if there were none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub corrections_version: String,
+    /// The language model that was asked for a topic; `None` if none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language_model: Option<LanguageModelIdentity>,
+}
+
+/// A language model by name and content, with how its answers were made probabilities.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LanguageModelIdentity {
+    /// Its id in the registry of models.
+    pub id: String,
+    /// SHA-256 of its weights, hexadecimal.
+    pub sha256: String,
+    /// Version of the calibration: `sha256:` and 16 digits; `default` before one was made.
+    pub calibration_version: String,
 }
 
 /// A trained head by name and content.

@@ -139,6 +139,7 @@ fn case(id: &str, version: u64) -> Case {
             prototypes_version: "sha256:0".to_owned(),
             heads: vec![],
             corrections_version: String::new(),
+            language_model: None,
         },
     };
     let case = Case::new(Feedback::from_text(id, ""), tags, Timestamp::UNIX_EPOCH);

@@ -48,7 +48,7 @@ impl Assistant {
 
     async fn slots(&self, request: SuggestRequest, slots: &Slots) -> Result<(), Gone> {
         let due = request.deadline;
-        let urgency = Urgency { deadline: Some(due), lane: Lane::Interactive };
+        let urgency = Urgency { deadline: Some(due), lane: Lane::Interactive, consult: None };
         let tagged = within(due, async { Ok(self.tagger.tag(request.feedback.clone(), urgency).await?) }).await;
         let (tagged, told) = match tagged {
             Ok(tagged) => {

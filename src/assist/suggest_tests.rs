@@ -71,6 +71,7 @@ fn tags(text: &str) -> Tags {
             prototypes_version: String::new(),
             heads: vec![],
             corrections_version: String::new(),
+            language_model: None,
         },
     }
 }

@@ -98,7 +98,8 @@ async fn classify(
                 let message = "--output and --output-format are for tables; --json prints the tags of a text as JSON";
                 return Err(Failure::Input(anyhow!(message)));
             }
-            let (body, tags) = tag_text(text, &preparation, tagger.as_ref()).await?;
+            let urgency = Urgency { consult: Some(args.consult), ..Urgency::default() };
+            let (body, tags) = tag_text(text, &preparation, tagger.as_ref(), urgency).await?;
             let page = if args.json { as_json(&tags)? } else { as_page(&body, &tags, names, args.language) };
             print(&page)
         }
@@ -213,7 +214,12 @@ fn table_job(args: &ClassifyArgs, input: Input, preparation: Preparation) -> any
     })
 }
 
-async fn tag_text(text: String, preparation: &Preparation, tagger: &dyn Tagger) -> Result<(Body, Tags), Failure> {
+async fn tag_text(
+    text: String,
+    preparation: &Preparation,
+    tagger: &dyn Tagger,
+    urgency: Urgency,
+) -> Result<(Body, Tags), Failure> {
     if text.trim().is_empty() {
         return Err(Failure::Input(anyhow!("the text is empty")));
     }
@@ -221,7 +227,7 @@ async fn tag_text(text: String, preparation: &Preparation, tagger: &dyn Tagger) 
     preparation.apply(&mut feedback).map_err(|message| Failure::Input(anyhow!(message)))?;
     let body = feedback.body.clone();
     let tagged = tokio::select! {
-        tagged = tagger.tag(feedback, Urgency::default()) => tagged,
+        tagged = tagger.tag(feedback, urgency) => tagged,
         _ = tokio::signal::ctrl_c() => return Err(Failure::Interrupted),
     };
     match tagged {

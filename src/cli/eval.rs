@@ -1,6 +1,7 @@
 //! `otklik eval`: how good a head is.
 
 mod aspects;
+mod cold_start;
 mod prequential;
 
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ Examples:
   otklik eval --data appeals.jsonl --label owner --json | jq .accuracy
   otklik eval --data reviews.jsonl --label aspects --aspects                sentiment topic by topic
   otklik eval --data appeals.jsonl --label topic --prequential              how soon corrections tell
+  otklik eval --data appeals.jsonl --label topic --method language-model --sample 200      without any example
 
 Exit status: 0 done, 1 a failure of otklik, 2 bad input.")]
 pub struct EvalArgs {
@@ -81,6 +83,23 @@ pub struct EvalArgs {
     /// With --prequential: rows after which the head is trained anew; 0 trains none
     #[arg(long, value_name = "N", default_value_t = 100, requires = "prequential")]
     retrain_every: usize,
+    /// Tell labels from their names alone, as for a taxonomy without examples: by the encoder's closeness to them, or by a language
+    /// model beside it
+    #[arg(long, value_enum, conflicts_with_all = ["head", "train", "folds", "aspects", "prequential"])]
+    method: Option<Method>,
+    /// With --method: what labels mean, as JSON: {"label": "description"}; labels named here count even if no row has them
+    #[arg(long, value_name = "FILE", requires = "method")]
+    descriptions: Option<PathBuf>,
+    /// With --method: measure on so many rows only, drawn by the seed
+    #[arg(long, value_name = "N", requires = "method", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    sample: Option<u32>,
+    /// With --method language-model: fit its probabilities to so many other rows of DATA, drawn by the seed, as the service does to a
+    /// taxonomy's own examples; 0 fits none
+    #[arg(long, value_name = "N", requires = "method", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    fit: u32,
+    /// With --method language-model: id of the model; without it as `models.language_model` says
+    #[arg(long, value_name = "ID", requires = "method")]
+    language_model: Option<String>,
     /// Accuracy wanted among the texts that are answered: the share that can be answered with it is told
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     precision: f32,
@@ -93,6 +112,15 @@ pub struct EvalArgs {
     /// Show all labels, not only the most frequent
     #[arg(long)]
     all: bool,
+}
+
+/// How labels are told from their names alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Method {
+    /// By the encoder: the name whose vector is nearest
+    Prototypes,
+    /// By a language model that is shown all names; the encoder's figures stand beside
+    LanguageModel,
 }
 
 /// What the rows are judged by.
@@ -120,6 +148,9 @@ impl EvalArgs {
 pub fn run(args: &EvalArgs, config: &Config) -> anyhow::Result<ExitCode> {
     if args.aspects {
         return aspects::run(args, config);
+    }
+    if let Some(method) = args.method {
+        return cold_start::run(args, method, config);
     }
     if args.prequential {
         return prequential::run(args, config);

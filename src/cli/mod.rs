@@ -20,12 +20,14 @@ mod tuning;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use otklik::assembly::{AssemblyError, Progress};
 use otklik::config::{Config, LogFormat, LogLevel};
+use otklik::tagging::{Consult, Tagger};
 use otklik::training::TrainingError;
 use otklik::training::finetune::FineTuneError;
 use tracing_subscriber::EnvFilter;
@@ -228,11 +230,36 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn classify_command(args: classify::ClassifyArgs, config: Config) -> anyhow::Result<ExitCode> {
-    let engine = std::sync::Arc::new(otklik::assembly::tagger(&config, &mut StartProgress::default())?);
-    let names = TaxonomyNames(std::sync::Arc::clone(engine.taxonomy()));
+fn classify_command(args: classify::ClassifyArgs, mut config: Config) -> anyhow::Result<ExitCode> {
+    if args.language_model.is_some() {
+        config.models.language_model.clone_from(&args.language_model);
+    }
+    // For a table, what a row does not say is said by the configuration.
+    config.tagging.consult = args.consult;
+    let model = match args.consult {
+        Consult::Never => None,
+        Consult::WhenAbstaining | Consult::Always => Some(otklik::assembly::open_language_model(&config)?),
+    };
+    let engine = Arc::new(otklik::assembly::tagger(&config, &mut StartProgress::default())?);
+    let names = TaxonomyNames(Arc::clone(engine.taxonomy()));
     let runtime = tokio::runtime::Runtime::new().context("the async runtime can't be started")?;
-    runtime.block_on(classify::run(args, engine, &names, otklik::text::parse_transcript))
+    runtime.block_on(async {
+        let tagger: Arc<dyn Tagger> = match model {
+            Some(model) => {
+                let consulting = otklik::assembly::consulting(&config, engine, model);
+                let bar = learning::bar("calibrating the language model", 1, args.quiet);
+                let told = |done: usize, of: usize| {
+                    bar.set_length(of as u64);
+                    bar.set_position(done as u64);
+                };
+                consulting.prepare(told).await.context("the language model can't be calibrated")?;
+                bar.finish_and_clear();
+                Arc::new(consulting)
+            }
+            None => engine,
+        };
+        classify::run(args, tagger, &names, otklik::text::parse_transcript).await
+    })
 }
 
 /// Columns of the terminal, or what a pipe is given.

@@ -304,6 +304,7 @@ fn explain(reason: ReviewReason) -> &'static str {
         ReviewReason::TeamUnclear => "two teams are about equally probable",
         ReviewReason::Language => "the models were not made for this language",
         ReviewReason::Truncated => "the text was longer than what was read",
+        ReviewReason::LanguageModelFailed => "the language model gave no answer",
     }
 }
 

@@ -101,8 +101,11 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let cases = store;
     let every = std::time::Duration::from_millis(config.prompts.reload_ms);
     let watching = tokio::spawn(Arc::clone(&prompts).watch(every));
+    // A model elsewhere can't weigh topics against each other: tagging asks one that runs here.
+    let weighing = language_model.clone().filter(|_| config.models.language_model.is_some());
+    let tagger = tagger_for(&config, &engine, weighing).await?;
     let parts = Served {
-        tagger: engine.clone(),
+        tagger,
         cases: Arc::clone(&cases),
         sealer,
         assistant,
@@ -126,6 +129,18 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 fn writer(config: &Config, prompts: &Arc<PromptLibrary>, model: &Arc<dyn LanguageModel>) -> Arc<dyn Writer> {
     let limits = assembly::prompt_limits(config);
     Arc::new(PromptWriter::new(Arc::clone(prompts), Arc::clone(model), limits))
+}
+
+/// The tagger that callers are answered by: with the language model beside it, if there is one.
+async fn tagger_for(
+    config: &Config,
+    engine: &Arc<TaggingEngine>,
+    language_model: Option<Arc<dyn LanguageModel>>,
+) -> anyhow::Result<Arc<dyn Tagger>> {
+    let (config, engine) = (config.clone(), Arc::clone(engine));
+    let Some(model) = language_model else { return Ok(engine) };
+    let made = tokio::task::spawn_blocking(move || assembly::consulting(&config, engine, model));
+    Ok(Arc::new(made.await.context("the start was interrupted")?))
 }
 
 /// Help for operators, ready for the first suggestion.

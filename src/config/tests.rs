@@ -42,6 +42,7 @@ fn words_allowed_are_those_of_the_type() {
         ("log.format", LogFormat::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>()),
         ("compute.kernel", Kernel::ALL.iter().map(|word| word.as_str()).collect()),
         ("cases.quantisation", Quantisation::ALL.iter().map(|word| word.as_str()).collect()),
+        ("tagging.consult", Consult::ALL.iter().map(|word| word.as_str()).collect()),
         ("cases.texts", KeptTexts::ALL.iter().map(|word| word.as_str()).collect()),
         ("log.level", LogLevel::ALL.iter().map(|word| word.as_str()).collect()),
     ] {
@@ -191,4 +192,15 @@ fn an_endpoint_has_a_model_and_takes_the_place_of_another() {
     );
     let refused = with(&[("endpoint.model", "two words")]).unwrap_err().to_string();
     assert!(refused.contains("'@' and '+'"), "{refused}");
+}
+
+#[test]
+fn a_language_model_is_asked_in_bulk_only_if_one_is_configured() {
+    let always = ("tagging.consult", "always");
+    assert_eq!(
+        problems(None, &[], &[always]),
+        ["tagging.consult = \"always\" (flag): must be \"never\" unless models.language_model is set"]
+    );
+    let loaded = load(None, &[], &[always, ("models.language_model", "some-model")]).unwrap();
+    assert_eq!(loaded.config.tagging.consult, Consult::Always);
 }

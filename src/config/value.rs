@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{KeptTexts, LogFormat, LogLevel, Quantisation};
+use super::{Consult, KeptTexts, LogFormat, LogLevel, Quantisation};
 use crate::inference::Kernel;
 
 /// What is allowed as the value of a key.
@@ -201,6 +201,16 @@ impl Value for LogFormat {
 }
 
 impl Value for KeptTexts {
+    fn read(text: &str, _: &Allowed) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Consult {
     fn read(text: &str, _: &Allowed) -> Option<Self> {
         text.parse().ok()
     }

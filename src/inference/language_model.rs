@@ -191,8 +191,9 @@ pub trait LanguageModel: Send + Sync + 'static {
     /// [`LanguageModelError`]; see its variants.
     async fn answer(&self, generation: Generation, listener: Option<Listener>) -> Result<Answer, LanguageModelError>;
 
-    /// Probability of each of these answers among them all, by one pass over what they share. A model that can't weigh answers gives
-    /// 1 to the one that it chooses, and says so in its documentation.
+    /// Probability of each of these answers among them all, by one pass over what they share. An answer is weighed by its words up to
+    /// those that no other begins with, so a long one is not the less probable for its length. A
+    /// model that can't weigh answers gives 1 to the one that it chooses, and says so in its documentation.
     ///
     /// # Errors
     /// [`LanguageModelError`]; see its variants.

@@ -79,8 +79,8 @@ pub(super) fn has_marks(text: &str) -> bool {
     text.contains([OPEN, CLOSE])
 }
 
-/// A text as a block that nothing in it can close.
-fn block(name: &str, text: &str) -> String {
+/// A text as a block that nothing in it can close. `name` says what it is; it is not checked.
+pub fn block(name: &str, text: &str) -> String {
     let mut block = format!("{BLOCK} name=\"{name}\">\n");
     let text = text.trim_matches(['\n', '\r']);
     let mut characters = text.chars().peekable();

@@ -25,6 +25,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use answer::AnswerContent;
+pub use data::block as data_block;
 pub use error::{AnswerError, PromptError, RunError};
 pub use faults::InputFault;
 pub use input::PromptLimits;

@@ -30,6 +30,10 @@ impl Tagger for Metered {
         self.inner.forget(case_ids).await
     }
 
+    fn consults(&self) -> bool {
+        self.inner.consults()
+    }
+
     fn knows_topic(&self, id: &TopicId) -> bool {
         self.inner.knows_topic(id)
     }

@@ -15,7 +15,7 @@ use super::drain::Drain;
 use super::wire::v1::{self, batch_classify_result, classify_stream_response};
 use super::{status, streaming, work};
 use crate::config::Config;
-use crate::tagging::{Lane, Tagger};
+use crate::tagging::{Consult, Lane, Tagger, Urgency};
 
 /// Feedback in, tags out; nothing is stored.
 #[derive(Clone)]
@@ -29,7 +29,11 @@ pub(super) struct TaggingService {
 impl v1::tagging_service_server::TaggingService for TaggingService {
     async fn classify(&self, request: Request<v1::ClassifyRequest>) -> Result<Response<v1::ClassifyResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let outcome = self.tags_of(message.feedback, "feedback", Lane::Interactive, call.due()).await;
+        let v1::ClassifyRequest { feedback, language_model, .. } = message;
+        let outcome = match self.urgency(language_model, Lane::Interactive, call.due()) {
+            Ok(urgency) => self.tags_of(feedback, "feedback", urgency, call.due()).await,
+            Err(refusal) => Err(refusal),
+        };
         call.close(outcome.map(|tags| v1::ClassifyResponse { tags: Some(tags) }))
     }
 
@@ -51,33 +55,49 @@ impl v1::tagging_service_server::TaggingService for TaggingService {
         request: Request<v1::BatchClassifyRequest>,
     ) -> Result<Response<v1::BatchClassifyResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let outcome = self.results_of(message.items, call.due()).await;
+        let outcome = match self.urgency(message.language_model, Lane::Bulk, call.due()) {
+            Ok(urgency) => self.results_of(message.items, urgency, call.due()).await,
+            Err(refusal) => Err(refusal),
+        };
         call.close(outcome.map(|results| v1::BatchClassifyResponse { results }))
     }
 }
 
 impl TaggingService {
+    /// How urgent a request is, and whether a language model is asked for it.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT for an unknown number, FAILED_PRECONDITION if a model is to be asked and there is none.
+    fn urgency(&self, language_model: i32, lane: Lane, due: Instant) -> Result<Urgency, Status> {
+        let consult = convert::language_model_use(language_model, "language_model")?;
+        if consult.is_some_and(|consult| consult != Consult::Never) && !self.tagger.consults() {
+            return Err(status::no_language_model());
+        }
+        Ok(Urgency { deadline: Some(due), lane, consult })
+    }
+
     async fn tags_of(
         &self,
         feedback: Option<v1::Feedback>,
         path: &str,
-        lane: Lane,
+        urgency: Urgency,
         due: Instant,
     ) -> Result<v1::Tags, Status> {
         let feedback = convert::feedback(feedback, path, &self.config.limits)?;
-        let tagged = work::tag(&*self.tagger, feedback, &format!("{path}."), lane, due).await?;
+        let tagged = work::tag_with(&*self.tagger, feedback, &format!("{path}."), urgency, due).await?;
         Ok(tagged.tags.into())
     }
 
     async fn results_of(
         &self,
         items: Vec<v1::BatchClassifyItem>,
+        urgency: Urgency,
         due: Instant,
     ) -> Result<Vec<v1::BatchClassifyResult>, Status> {
         check_item_count(items.len(), &self.config.limits)?;
         let results = stream::iter(items.into_iter().enumerate()).map(|(index, item)| async move {
             let id = convert::echoed_id(item.feedback.as_ref(), &self.config.limits);
-            let result = match self.tags_of(item.feedback, &format!("items[{index}].feedback"), Lane::Bulk, due).await {
+            let result = match self.tags_of(item.feedback, &format!("items[{index}].feedback"), urgency, due).await {
                 Ok(tags) => batch_classify_result::Result::Tags(tags),
                 Err(error) => batch_classify_result::Result::Error(status::to_message(&error)),
             };
@@ -92,7 +112,7 @@ impl TaggingService {
         read: Result<v1::ClassifyStreamRequest, Status>,
         deadlines: Deadlines,
     ) -> Result<v1::ClassifyStreamResponse, Status> {
-        let v1::ClassifyStreamRequest { feedback, request_id } = read?;
+        let v1::ClassifyStreamRequest { feedback, request_id, language_model } = read?;
         if let Err(fault) = check_request_id(&request_id, "request_id", &self.config) {
             let result = Some(classify_stream_response::Result::Error(status::to_message(&fault)));
             let id = convert::echoed_id(feedback.as_ref(), &self.config.limits);
@@ -101,7 +121,11 @@ impl TaggingService {
         let span = tracing::error_span!("request", sequence, request_id);
         let id = convert::echoed_id(feedback.as_ref(), &self.config.limits);
         let due = deadlines.of_streamed_request(&self.config.server);
-        let result = match self.tags_of(feedback, "feedback", Lane::Bulk, due).instrument(span).await {
+        let tags = async {
+            let urgency = self.urgency(language_model, Lane::Bulk, due)?;
+            self.tags_of(feedback, "feedback", urgency, due).await
+        };
+        let result = match tags.instrument(span).await {
             Ok(tags) => classify_stream_response::Result::Tags(tags),
             Err(error) => classify_stream_response::Result::Error(status::to_message(&error)),
         };

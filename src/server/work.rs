@@ -21,7 +21,20 @@ pub(super) async fn tag(
     lane: Lane,
     due: Instant,
 ) -> Result<Tagged, Status> {
-    let urgency = Urgency { deadline: Some(due), lane };
+    tag_with(tagger, feedback, path, Urgency { deadline: Some(due), lane, consult: None }, due).await
+}
+
+/// Tags, as urgent as told.
+///
+/// # Errors
+/// Those of [`tag`].
+pub(super) async fn tag_with(
+    tagger: &dyn Tagger,
+    feedback: Feedback,
+    path: &str,
+    urgency: Urgency,
+    due: Instant,
+) -> Result<Tagged, Status> {
     let work = AssertUnwindSafe(async { tagger.tag(feedback, urgency).await }).catch_unwind();
     match tokio::time::timeout_at(due.into(), work).await {
         Ok(Ok(outcome)) => outcome.map_err(|error| status::of_tagging(error, path)),

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
 
+use super::consult::Candidates;
 use super::corrections::{Background, CorrectedCase, Corrections};
 use super::document::{Document, Voice};
 use super::examples::ExampleVectors;
@@ -173,6 +174,7 @@ impl TaggingEngine {
             prototypes_version: judge.version().to_owned(),
             heads: judge.heads().to_vec(),
             corrections_version: String::new(),
+            language_model: None,
         };
         Ok(Self { pool, walk: Arc::new(Walk { encoder, cache, judge, options, provenance, corrections }) })
     }
@@ -220,7 +222,7 @@ impl TaggingEngine {
 impl Tagger for TaggingEngine {
     async fn tag(&self, feedback: Feedback, urgency: Urgency) -> Result<Tagged, TaggingError> {
         check(&feedback, self.walk.options.max_text_chars)?;
-        let Urgency { deadline, lane } = urgency;
+        let Urgency { deadline, lane, .. } = urgency;
         let tokens = feedback.body.chars() / CHARS_PER_TOKEN + FRAME_TOKENS;
         let walk = Arc::clone(&self.walk);
         // A text of one pass, as most are, is one piece of work.
@@ -276,6 +278,22 @@ impl Tagger for TaggingEngine {
         let PoolCounts { queued_tokens, batches, batch_tokens } = self.pool.counts();
         let CacheCounts { hits, misses } = self.walk.cache.counts();
         TaggerCounts { queued_tokens, batches, batch_tokens, cache_hits: hits, cache_misses: misses }
+    }
+}
+
+#[async_trait]
+impl Candidates for TaggingEngine {
+    async fn candidate(
+        &self,
+        feedback: Feedback,
+        topic: &TopicId,
+        urgency: Urgency,
+    ) -> Result<Option<TopicTag>, TaggingError> {
+        check(&feedback, self.walk.options.max_text_chars)?;
+        let tokens = (feedback.body.chars() / CHARS_PER_TOKEN + FRAME_TOKENS).min(FIRST_WORK_TOKENS);
+        let (walk, topic) = (Arc::clone(&self.walk), topic.clone());
+        let work = move || walk.candidate(&feedback, &topic);
+        self.pool.run(urgency.lane, tokens, urgency.deadline, work).await.map_err(refusal)?
     }
 }
 
@@ -404,6 +422,25 @@ impl Walk {
             }
         };
         inputs.iter().zip(&work.known).filter_map(of_voice).collect()
+    }
+
+    /// The tag that a text would have for a topic, whatever its probability.
+    fn candidate(&self, feedback: &Feedback, topic: &TopicId) -> Result<Option<TopicTag>, TaggingError> {
+        let document = Document::new(feedback);
+        let inputs = self.inputs(&document);
+        let of_input = |input: &EncodeInput<'_>| -> Result<Encoding, TaggingError> {
+            if let Some(known) = self.cache.get(input, self.judge.depth()) {
+                return Ok(Encoding::clone(&known));
+            }
+            let encoded = self.encoder.encode_to(std::slice::from_ref(input), self.judge.depth()).map_err(failure)?;
+            encoded.into_iter().next().ok_or_else(|| TaggingError::Internal("a text has no encoding".to_owned()))
+        };
+        let encodings = inputs.iter().map(of_input).collect::<Result<Vec<Encoding>, _>>()?;
+        let reading = Reading::new(&self.judge, &document, &encodings);
+        let hits = rule_hits(&self.judge, &document);
+        let speaker = document.voices.first().map_or(Speaker::Customer, |voice| voice.speaker);
+        let all = topics_of(&self.judge, &reading, speaker, &hits, 0.0, usize::MAX);
+        Ok(all.into_iter().find(|tag| tag.topic_id == *topic))
     }
 
     /// Tags from what all passes gave.

@@ -1,8 +1,9 @@
 //! Text and taxonomy in, tags out.
 //!
-//! Enters: [`Feedback`] and a loaded taxonomy. Leaves: [`Tags`] with evidence, provenance and abstention, and the vector that
+//! Enters: [`Feedback`] and a loaded taxonomy; a language model, if one is to be asked as well ([`consult`]). Leaves: [`Tags`] with evidence, provenance and abstention, and the vector that
 //! the case store keeps. Never here: protobuf, storage engines, candle.
 
+pub mod consult;
 pub mod corrections;
 mod detectors;
 mod discriminant;
@@ -23,6 +24,7 @@ mod votes;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use detectors::logistic_curve;
 pub(crate) use discriminant::{Example, Linear};
@@ -32,7 +34,7 @@ pub use judge::JudgeError;
 pub(crate) use judge::{Unseen, weight_beside_examples};
 pub(crate) use sentiment::labelled_examples as sentiment_examples;
 
-use crate::feedback::Feedback;
+use crate::feedback::{Feedback, named_enum};
 pub use crate::inference::Lane;
 use crate::tags::{Provenance, Tags, TeamId, TopicId};
 use corrections::CorrectedCase;
@@ -88,18 +90,32 @@ pub struct TaggerCounts {
     pub cache_misses: u64,
 }
 
-/// When tags are wanted.
+named_enum! {
+    /// When a language model is asked which topic a text has.
+    Consult {
+        /// Never.
+        Never = "never",
+        /// When no topic was sure enough.
+        WhenAbstaining = "abstaining",
+        /// For each text.
+        Always = "always",
+    }
+}
+
+/// When tags are wanted, and how much may be spent on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Urgency {
     /// After it, not at all.
     pub deadline: Option<Instant>,
     /// Before or after the work of others.
     pub lane: Lane,
+    /// Whether a language model is asked, which takes seconds; `None` is as configured for bulk, and never for others.
+    pub consult: Option<Consult>,
 }
 
 impl Urgency {
     /// Nobody waits for it.
-    pub const BULK: Self = Self { deadline: None, lane: Lane::Bulk };
+    pub const BULK: Self = Self { deadline: None, lane: Lane::Bulk, consult: None };
 }
 
 /// Anything that tags. The service is written against this, so that its tests can use a tagger that is slow or fails.
@@ -125,6 +141,11 @@ pub trait Tagger: Send + Sync + 'static {
     /// # Errors
     /// [`TaggingError::Overloaded`], [`TaggingError::Internal`].
     async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError>;
+
+    /// True if there is a language model that [`Urgency::consult`] can ask for.
+    fn consults(&self) -> bool {
+        false
+    }
 
     /// True if the taxonomy has a topic that texts can be given.
     fn knows_topic(&self, id: &TopicId) -> bool;

@@ -28,6 +28,7 @@ pub fn case(id: &str, text: &str) -> Case {
         prototypes_version: String::new(),
         heads: vec![],
         corrections_version: String::new(),
+        language_model: None,
     };
     let tags = Tags {
         id: id.into(),

@@ -12,7 +12,7 @@ use otklik::cases::{
 };
 use otklik::feedback::{Body, CharSpan, Feedback};
 use otklik::tagging::corrections::{Background, CorrectedCase, Corrections, TextFeatures};
-use otklik::tagging::{Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use otklik::tagging::{Consult, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use otklik::tags::*;
 use tokio::sync::Semaphore;
 
@@ -28,6 +28,9 @@ pub struct FakeTagger {
     pub broken: AtomicBool,
     pub release: Semaphore,
     pub deadlines: Mutex<Vec<Option<Duration>>>,
+    /// Says that there is a language model to be asked; it never is.
+    pub consults: AtomicBool,
+    pub consulted: Mutex<Vec<Option<Consult>>>,
     /// The real thing, asked by a tagger that has nothing else to go by.
     pub corrections: Mutex<Corrections>,
 }
@@ -42,6 +45,8 @@ impl Default for FakeTagger {
             broken: AtomicBool::new(false),
             release: Semaphore::new(0),
             deadlines: Mutex::new(Vec::new()),
+            consults: AtomicBool::new(false),
+            consulted: Mutex::new(Vec::new()),
             corrections: Mutex::new(Corrections::new(100, &background())),
         }
     }
@@ -74,6 +79,7 @@ impl Tagger for FakeTagger {
         self.most_in_work.fetch_max(in_work, Ordering::SeqCst);
         let _in_work = InWork(&self.in_work);
         self.deadlines.lock().unwrap().push(urgency.deadline.map(|due| due.saturating_duration_since(Instant::now())));
+        self.consulted.lock().unwrap().push(urgency.consult);
         if self.broken.load(Ordering::SeqCst) {
             return Err(TaggingError::Internal("broken on purpose".into()));
         }
@@ -116,6 +122,10 @@ impl Tagger for FakeTagger {
         Ok(())
     }
 
+    fn consults(&self) -> bool {
+        self.consults.load(Ordering::SeqCst)
+    }
+
     fn knows_topic(&self, id: &TopicId) -> bool {
         ["payments_transfers", "card_delivery"].contains(&id.as_str())
     }
@@ -137,6 +147,7 @@ impl Tagger for FakeTagger {
             prototypes_version: "sha256:fedcba9876543210".into(),
             heads: vec![HeadIdentity { name: "sentiment".into(), sha256: "0f".repeat(32) }],
             corrections_version: String::new(),
+            language_model: None,
         }
     }
 }

@@ -188,7 +188,11 @@ async fn a_stream_answers_what_it_read_and_ends_when_the_service_drains() {
     let answers = service.tagging().await.classify_stream(ReceiverStream::new(receiver)).await.unwrap();
     let mut answers = answers.into_inner();
     for text in ["ok", "hold"] {
-        let request = v1::ClassifyStreamRequest { feedback: classify(text).feedback, request_id: String::new() };
+        let request = v1::ClassifyStreamRequest {
+            feedback: classify(text).feedback,
+            request_id: String::new(),
+            ..Default::default()
+        };
         sender.send(request).await.unwrap();
     }
     assert_eq!(answers.next().await.unwrap().unwrap().sequence, 0);
@@ -213,6 +217,7 @@ async fn many_callers_at_once_each_get_their_own_answer() {
             let request = v1::ClassifyRequest {
                 feedback: Some(crate::feedback(&format!("f{index}"), &format!("wait:{} text {index}", index % 7))),
                 request_id: String::new(),
+                ..Default::default()
             };
             (index, client.classify(request).await.unwrap().into_inner().tags.unwrap())
         })

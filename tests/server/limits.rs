@@ -116,8 +116,11 @@ async fn a_message_over_the_limit_is_refused_plain_or_compressed_alone_or_in_a_s
     assert_message_too_long(&compressing.classify(classify(&long)).await.unwrap_err());
     assert!(compressing.classify(classify("short")).await.is_ok());
 
-    let requests = ["short", long.as_str()]
-        .map(|text| v1::ClassifyStreamRequest { feedback: Some(feedback("a", text)), request_id: String::new() });
+    let requests = ["short", long.as_str()].map(|text| v1::ClassifyStreamRequest {
+        feedback: Some(feedback("a", text)),
+        request_id: String::new(),
+        ..Default::default()
+    });
     let mut answers = client.classify_stream(tokio_stream::iter(requests)).await.unwrap().into_inner();
     assert!(answers.next().await.unwrap().is_ok(), "what came before is answered");
     assert_message_too_long(&answers.next().await.unwrap().unwrap_err());

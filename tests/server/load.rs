@@ -71,7 +71,11 @@ async fn a_caller_that_left_is_not_worked_for() {
 
     let (sender, receiver) = mpsc::channel(1);
     let answers = service.tagging().await.classify_stream(ReceiverStream::new(receiver)).await.unwrap();
-    let request = v1::ClassifyStreamRequest { feedback: classify("hold").feedback, request_id: String::new() };
+    let request = v1::ClassifyStreamRequest {
+        feedback: classify("hold").feedback,
+        request_id: String::new(),
+        ..Default::default()
+    };
     sender.send(request).await.unwrap();
     in_work(&service, 1).await;
     drop((answers, sender));
@@ -130,7 +134,11 @@ async fn the_log_names_the_call_and_never_what_was_said() {
             customer_id: "secretcustomer".into(),
             ..crate::feedback("f", &format!("{command} secretwords"))
         };
-        let request = v1::ClassifyRequest { feedback: Some(feedback), request_id: format!("logged-{index}") };
+        let request = v1::ClassifyRequest {
+            feedback: Some(feedback),
+            request_id: format!("logged-{index}"),
+            ..Default::default()
+        };
         let _ = client.classify(request).await;
     }
     let log = || String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();

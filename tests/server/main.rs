@@ -6,6 +6,7 @@ mod admin;
 mod assist;
 mod assist_live;
 mod cases;
+mod consult;
 mod corrections;
 mod fakes;
 mod life;
@@ -162,14 +163,14 @@ fn feedback(id: &str, text: &str) -> v1::Feedback {
 }
 
 fn classify(text: &str) -> v1::ClassifyRequest {
-    v1::ClassifyRequest { feedback: Some(feedback("f1", text)), request_id: String::new() }
+    v1::ClassifyRequest { feedback: Some(feedback("f1", text)), request_id: String::new(), ..Default::default() }
 }
 
 fn batch(texts: impl IntoIterator<Item = String>) -> v1::BatchClassifyRequest {
     let items = texts.into_iter().enumerate();
     let items =
         items.map(|(index, text)| v1::BatchClassifyItem { feedback: Some(feedback(&format!("f{index}"), &text)) });
-    v1::BatchClassifyRequest { items: items.collect(), request_id: String::new() }
+    v1::BatchClassifyRequest { items: items.collect(), request_id: String::new(), ..Default::default() }
 }
 
 /// The paths of the fields that a status blames.

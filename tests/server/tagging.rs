@@ -13,7 +13,11 @@ use crate::fakes::{FakeTagger, PERSONAL};
 use crate::{Service, batch, classify, feedback};
 
 fn streamed(index: usize, text: &str) -> v1::ClassifyStreamRequest {
-    v1::ClassifyStreamRequest { feedback: Some(feedback(&format!("f{index}"), text)), request_id: format!("r{index}") }
+    v1::ClassifyStreamRequest {
+        feedback: Some(feedback(&format!("f{index}"), text)),
+        request_id: format!("r{index}"),
+        ..Default::default()
+    }
 }
 
 /// The code of an item's outcome: 0 for tags.
@@ -54,8 +58,11 @@ async fn turns_reach_the_tagger() {
     let turn =
         |speaker: v1::Speaker, text: &str| v1::Turn { speaker: speaker.into(), text: text.into(), offset_ms: Some(5) };
     let turns = vec![turn(v1::Speaker::Customer, "Где деньги?"), turn(v1::Speaker::Operator, "Сейчас посмотрю")];
-    let request =
-        v1::ClassifyRequest { feedback: Some(v1::Feedback { turns, ..Default::default() }), request_id: String::new() };
+    let request = v1::ClassifyRequest {
+        feedback: Some(v1::Feedback { turns, ..Default::default() }),
+        request_id: String::new(),
+        ..Default::default()
+    };
     let tags = service.tagging().await.classify(request).await.unwrap().into_inner().tags.unwrap();
     assert_eq!(tags.masked_text, "Где деньги?\nСейчас посмотрю");
 }

@@ -60,7 +60,7 @@ impl Assistant {
     pub async fn summarize(&self, request: NoteRequest) -> Result<Note, SlotError> {
         let NoteRequest { feedback, rules_only, deadline } = request;
         let feedback = blocking(move || as_turns(feedback)).await?;
-        let urgency = Urgency { deadline: Some(deadline), lane: Lane::Interactive };
+        let urgency = Urgency { deadline: Some(deadline), lane: Lane::Interactive, consult: None };
         let tags = within(deadline, async { Ok(self.tagger.tag(feedback.clone(), urgency).await?) }).await?.tags;
         let circumstances = Circumstances { now: Some(Timestamp::now()), ..Circumstances::default() };
         let playbook = Arc::clone(&self.playbook);

@@ -45,6 +45,7 @@ pub(super) fn tags() -> Tags {
             prototypes_version: String::new(),
             heads: vec![],
             corrections_version: String::new(),
+            language_model: None,
         },
     }
 }

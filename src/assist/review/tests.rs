@@ -51,6 +51,7 @@ fn tags(text: &str, signals: &str) -> Tags {
             prototypes_version: String::new(),
             heads: vec![],
             corrections_version: String::new(),
+            language_model: None,
         },
     }
 }

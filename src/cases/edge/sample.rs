@@ -28,6 +28,7 @@ pub(crate) fn case(id: &str) -> Case {
         prototypes_version: "sha256:0123456789abcdef".to_owned(),
         heads: vec![],
         corrections_version: String::new(),
+        language_model: None,
     };
     let tags = Tags {
         id: id.to_owned(),

@@ -268,6 +268,7 @@ fn new_case(id: usize, made: &Made) -> NewCase {
         prototypes_version: String::new(),
         heads: vec![],
         corrections_version: String::new(),
+        language_model: None,
     };
     let tags = Tags {
         id: id.to_string(),

@@ -392,7 +392,11 @@ impl Caller {
     async fn call(mut self) -> Seen {
         let mut seen = Seen::default();
         while Instant::now() < self.ends {
-            let request = v1::ClassifyRequest { feedback: Some(self.feedback()), request_id: String::new() };
+            let request = v1::ClassifyRequest {
+                feedback: Some(self.feedback()),
+                request_id: String::new(),
+                ..Default::default()
+            };
             let began = Instant::now();
             let answer = self.client.classify(request).await;
             // As many calls are under way when counting begins as when it ends: each is counted where it ends.
@@ -415,7 +419,7 @@ impl Caller {
         let mut tagged = 0;
         while Instant::now() < self.ends {
             let items = (0..BATCH).map(|_| v1::BatchClassifyItem { feedback: Some(self.feedback()) }).collect();
-            let request = v1::BatchClassifyRequest { items, request_id: String::new() };
+            let request = v1::BatchClassifyRequest { items, request_id: String::new(), ..Default::default() };
             let Ok(answer) = self.client.batch_classify(request).await else { continue };
             if self.counts_now() {
                 let is_tagged = |result: &&v1::BatchClassifyResult| {

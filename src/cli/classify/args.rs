@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use otklik::feedback::{FeedbackKind, ScoreMetric};
 use otklik::tables::{ColumnChoice, ColumnMap, InputFormat, OutputFormat};
+use otklik::tagging::Consult;
 
 use super::super::render::NameLanguage;
 
@@ -48,6 +49,13 @@ pub struct ClassifyArgs {
     /// Language of the names shown; by default the text's own
     #[arg(long, value_enum)]
     pub language: Option<NameLanguage>,
+
+    /// Ask a language model which topic a text has: never, abstaining (when no topic was sure enough), always; seconds a text
+    #[arg(long, value_name = "WHEN", default_value_t = Consult::Never)]
+    pub consult: Consult,
+    /// Id of that model; without it as `models.language_model` says
+    #[arg(long, value_name = "ID")]
+    pub language_model: Option<String>,
 
     /// Write the tagged table here; the ending tells the format (.jsonl, .csv, .tsv, .parquet); `-` (the default) is standard output
     #[arg(short, long, value_name = "PATH", help_heading = "Tables")]

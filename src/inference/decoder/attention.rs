@@ -1,5 +1,7 @@
 //! Attention of new positions to those before them, one head of keys and values at a time.
 
+use std::ops::Range;
+
 use super::cache::BLOCK;
 use crate::inference::kernels::vectorise::{MulAdd, exp_below, fused_or_split, largest, sum};
 
@@ -8,6 +10,47 @@ const TILE: usize = 4;
 
 /// Numbers of a value that are added up at a time.
 const LANES: usize = 16;
+
+/// What rows look back at.
+#[derive(Clone, Copy)]
+pub(super) enum Sight<'a> {
+    /// Rows follow each other, the first in this place: each sees all before it, and itself.
+    Following(usize),
+    /// Rows continue the first `behind` places in different ways: each sees those and its own branch.
+    Branching {
+        /// Places that all rows continue.
+        behind: usize,
+        /// Of each row, the places of its branch: of the rows above it, and last its own.
+        branches: &'a [Vec<usize>],
+    },
+}
+
+impl<'a> Sight<'a> {
+    /// That of the rows from this one on.
+    pub fn from_row(self, row: usize) -> Self {
+        match self {
+            Self::Following(first) => Self::Following(first + row),
+            Self::Branching { behind, branches } => {
+                Self::Branching { behind, branches: branches.get(row..).unwrap_or_default() }
+            }
+        }
+    }
+
+    /// The places that a row sees: some that follow each other, and single ones behind them.
+    fn of_row(self, row: usize, window: Option<usize>) -> (Range<usize>, &'a [usize]) {
+        match self {
+            Self::Following(first) => {
+                let end = first + row + 1;
+                (window.map_or(0, |window| end.saturating_sub(window))..end, &[])
+            }
+            Self::Branching { behind, branches } => {
+                let branch = branches.get(row).map(Vec::as_slice).unwrap_or_default();
+                let unseen = window.map_or(0, |window| (behind + branch.len()).saturating_sub(window));
+                (unseen.min(behind)..behind, branch.get(unseen.saturating_sub(behind)..).unwrap_or_default())
+            }
+        }
+    }
+}
 
 /// The queries of one head of keys and values.
 pub(super) struct Queries<'a> {
@@ -21,8 +64,8 @@ pub(super) struct Queries<'a> {
     pub group: usize,
     /// Numbers of a query; a multiple of [`LANES`].
     pub width: usize,
-    /// Position of the first row.
-    pub first: usize,
+    /// What the rows look back at.
+    pub sight: Sight<'a>,
     /// Positions that a row looks back at, its own included; `None` is all.
     pub window: Option<usize>,
     /// What products of queries and keys are multiplied by.
@@ -36,7 +79,7 @@ pub(super) fn attend(queries: &Queries<'_>, keys: &[f32], values: &[f32]) -> Vec
 
 #[inline(always)]
 fn attend_as<M: MulAdd>(queries: &Queries<'_>, keys: &[f32], values: &[f32]) -> Vec<f32> {
-    let Queries { rows, stride, start, group, width, first, window, scale } = *queries;
+    let Queries { rows, stride, start, group, width, sight, window, scale } = *queries;
     let count = rows.len() / stride.max(1) * group;
     let mut found = vec![0.0; count * width];
     let mut scores: [Vec<f32>; TILE] = Default::default();
@@ -47,19 +90,18 @@ fn attend_as<M: MulAdd>(queries: &Queries<'_>, keys: &[f32], values: &[f32]) -> 
             rows.get(row * stride + start + place * width..).and_then(|row| row.get(..width)).unwrap_or_default()
         };
         let tile_queries: [&[f32]; TILE] = std::array::from_fn(query);
-        let seen: [std::ops::Range<usize>; TILE] = std::array::from_fn(|at| {
-            let end = first + number(at) / group.max(1) + 1;
-            window.map_or(0, |window| end.saturating_sub(window))..end
-        });
-        let from = seen.iter().map(|seen| seen.start).min().unwrap_or(0) / BLOCK;
-        let to = seen.iter().map(|seen| seen.end).max().unwrap_or(0).div_ceil(BLOCK);
+        let seen: [(Range<usize>, &[usize]); TILE] =
+            std::array::from_fn(|at| sight.of_row(number(at) / group.max(1), window));
+        let from = seen.iter().map(|(seen, _)| seen.start).min().unwrap_or(0) / BLOCK;
+        let end = |(seen, branch): &(Range<usize>, &[usize])| branch.last().map_or(seen.end, |last| last + 1);
+        let to = seen.iter().map(end).max().unwrap_or(0).div_ceil(BLOCK);
         for scores in &mut scores {
             scores.clear();
             scores.resize((to - from) * BLOCK, 0.0);
         }
         score::<M>(tile_queries, keys, from..to, width, scale, &mut scores);
-        for (scores, seen) in scores.iter_mut().zip(&seen) {
-            weigh::<M>(scores, seen.start - from * BLOCK..seen.end - from * BLOCK);
+        for (scores, (seen, branch)) in scores.iter_mut().zip(&seen) {
+            weigh::<M>(scores, seen.start - from * BLOCK..seen.end - from * BLOCK, branch, from * BLOCK);
         }
         let values = values.get(from * BLOCK * width..to * BLOCK * width).unwrap_or_default();
         gather::<M>(&scores, values, width, found);
@@ -97,18 +139,26 @@ fn score<M: MulAdd>(
     }
 }
 
-/// Scores of what is seen to shares that add up to 1; nothing of what is not.
+/// Scores of what is seen to shares that add up to 1; nothing of what is not. The first score is that of the place `first`, by which
+/// `branch` is counted.
 #[inline(always)]
-fn weigh<M: MulAdd>(scores: &mut [f32], seen: std::ops::Range<usize>) {
+fn weigh<M: MulAdd>(scores: &mut [f32], seen: Range<usize>, branch: &[usize], first: usize) {
     let (before, behind) = (seen.start, seen.end);
+    let mut single: Vec<f32> =
+        branch.iter().map(|place| scores.get(place - first).copied().unwrap_or(f32::NEG_INFINITY)).collect();
     if let Some(scores) = scores.get_mut(seen) {
-        let most = largest(scores);
-        scores.iter_mut().for_each(|score| *score = exp_below::<M>(*score - most));
-        let share = 1.0 / sum(scores);
-        scores.iter_mut().for_each(|score| *score *= share);
+        let most = single.iter().copied().fold(largest(scores), f32::max);
+        scores.iter_mut().chain(&mut single).for_each(|score| *score = exp_below::<M>(*score - most));
+        let share = 1.0 / (sum(scores) + single.iter().sum::<f32>());
+        scores.iter_mut().chain(&mut single).for_each(|score| *score *= share);
     }
     scores.get_mut(..before).unwrap_or_default().fill(0.0);
     scores.get_mut(behind..).unwrap_or_default().fill(0.0);
+    for (place, share) in branch.iter().zip(single) {
+        if let Some(score) = scores.get_mut(place - first) {
+            *score = share;
+        }
+    }
 }
 
 /// Values, each by its share.

@@ -3,6 +3,8 @@
 //! What a call read stays for the next one: a call that begins with the same tokens, as those with one prompt do, reads only what is
 //! new in it.
 
+mod choosing;
+
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -485,59 +487,6 @@ impl Worker {
         usage.prefill_ms = (first_at - began).as_secs_f64() * 1e3;
         usage.decode_ms = first_at.elapsed().as_secs_f64() * 1e3;
         Ok(Answer { text: said.finish(), finish, usage })
-    }
-
-    fn choose(
-        &mut self,
-        messages: &[ChatMessage],
-        choices: &[String],
-        wanted: &Wanted<'_>,
-    ) -> Result<Vec<f32>, LanguageModelError> {
-        let of_choices: Vec<Vec<u32>> = choices.iter().map(|choice| self.vocabulary.encode_rest(choice)).collect();
-        let longest = of_choices.iter().map(Vec::len).max().unwrap_or(0);
-        if let Some(empty) = of_choices.iter().position(Vec::is_empty).or((longest == 0).then_some(0)) {
-            let field = if choices.is_empty() { "choices".to_owned() } else { format!("choices[{empty}]") };
-            return Err(LanguageModelError::Invalid { field, problem: "must say something".to_owned() });
-        }
-        let prompt = self.prompt(messages, longest)?;
-        let mut cache = self.cache_for(&prompt)?;
-        let weighed = self.weigh(&prompt, &of_choices, &mut cache, wanted);
-        self.caches.push(cache);
-        weighed
-    }
-
-    /// Probability of each of these answers, the end behind it included, among them all.
-    fn weigh(
-        &self,
-        prompt: &[u32],
-        choices: &[Vec<u32>],
-        cache: &mut Cache,
-        wanted: &Wanted<'_>,
-    ) -> Result<Vec<f32>, LanguageModelError> {
-        let rest = prompt.get(cache.tokens().len()..).unwrap_or_default();
-        let state = self.read(cache, rest, 1, wanted)?;
-        let first = log_probabilities(self.scores(&state));
-        let mut weights = Vec::with_capacity(choices.len());
-        for choice in choices {
-            cache.truncate(prompt.len());
-            let states = self.read(cache, choice, choice.len(), wanted)?;
-            let of = |scores: &[f32], token: u32| scores.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
-            let mut weight = choice.first().map_or(0.0, |token| of(&first, *token));
-            let hidden = states.len() / choice.len().max(1);
-            for (at, state) in states.chunks_exact(hidden.max(1)).enumerate() {
-                let scores = log_probabilities(self.scores(state));
-                weight += match choice.get(at + 1) {
-                    Some(token) => of(&scores, *token),
-                    None => {
-                        let ends = self.vocabulary.ends().iter().map(|end| of(&scores, *end));
-                        ends.fold(f32::NEG_INFINITY, f32::max)
-                    }
-                };
-            }
-            weights.push(weight);
-        }
-        let probabilities = log_probabilities(weights);
-        Ok(probabilities.into_iter().map(f32::exp).collect())
     }
 
     fn measure(&mut self, prompt: &[u32], answer: usize, wanted: &Wanted<'_>) -> Result<Measured, LanguageModelError> {

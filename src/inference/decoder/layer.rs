@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::attention::{Queries, attend};
+use super::attention::{Queries, Sight, attend};
 use super::cache::LayerCache;
 use super::rotary::Turns;
 use super::shape::{Architecture, Gate, Shape};
@@ -213,18 +213,18 @@ impl Layer {
         projected
     }
 
-    /// The rest of the layer, in place; `first` is the position of the first row.
+    /// The rest of the layer, in place.
     pub fn finish(
         &self,
         multiplier: Multiplier,
         states: &mut [f32],
         queries: &[f32],
-        first: usize,
+        sight: Sight<'_>,
         cache: &LayerCache,
     ) {
         let mut room = ROOM.take();
         let Room { rows, attended, branch, normed, gate, up } = &mut room;
-        self.attend(multiplier, queries, first, cache, attended);
+        self.attend(multiplier, queries, sight, cache, attended);
         multiplier.run(rows, attended, &mut [(&self.output, branch)]);
         add_normed(states, branch, self.after_attention.as_ref());
         normed.clear();
@@ -241,7 +241,7 @@ impl Layer {
         &self,
         multiplier: Multiplier,
         queries: &[f32],
-        first: usize,
+        sight: Sight<'_>,
         cache: &LayerCache,
         attended: &mut Vec<f32>,
     ) {
@@ -255,7 +255,7 @@ impl Layer {
                 start: head * group * width,
                 group,
                 width,
-                first,
+                sight,
                 window: self.window,
                 scale: 1.0 / (width as f32).sqrt(),
             };

@@ -5,6 +5,7 @@ use std::path::Path;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
+use super::attention::Sight;
 use super::cache::Cache;
 use super::layer::{Layer, Multiplier, Norm, Projected, Spread};
 use super::rotary::{Rotary, Turns};
@@ -77,15 +78,51 @@ impl Model {
     /// Reads tokens behind those in the cache: the states of the last `wanted` of them, one behind the other, ready for
     /// [`Self::scores`]. `None` if `go_on` said no between two layers; the cache then is as it was.
     pub fn read(&self, tokens: &[u32], wanted: usize, cache: &mut Cache, go_on: &dyn Fn() -> bool) -> Option<Vec<f32>> {
-        let hidden = self.shape.hidden;
         let (first, count) = (cache.tokens().len(), tokens.len());
-        let mut states = vec![0.0; count * hidden];
+        let mut states = self.run(tokens, first..first + count, Sight::Following(first), cache, go_on)?;
+        cache.note(tokens);
+        states.drain(..(count - wanted.min(count)) * self.shape.hidden);
+        self.norm.apply(&mut states);
+        Some(states)
+    }
+
+    /// Reads tokens that continue those in the cache in different ways: the states of all, ready for [`Self::scores`]. `branches` has
+    /// for each the indices of the tokens above it and last its own; those above stand first. The cache stays as it was and must have
+    /// room for them. `None` if `go_on` said no between two layers.
+    pub fn read_branches(
+        &self,
+        tokens: &[u32],
+        branches: &[Vec<usize>],
+        cache: &mut Cache,
+        go_on: &dyn Fn() -> bool,
+    ) -> Option<Vec<f32>> {
+        let behind = cache.tokens().len();
+        let positions = branches.iter().map(|branch| behind + branch.len().saturating_sub(1));
+        let of_branch = |branch: &Vec<usize>| branch.iter().map(|index| behind + index).collect();
+        let places: Vec<Vec<usize>> = branches.iter().map(of_branch).collect();
+        let sight = Sight::Branching { behind, branches: &places };
+        let mut states = self.run(tokens, positions, sight, cache, go_on)?;
+        self.norm.apply(&mut states);
+        Some(states)
+    }
+
+    /// States of tokens behind the last layer. Keys and values stand in the cache from its end on, one token behind the other.
+    fn run(
+        &self,
+        tokens: &[u32],
+        positions: impl Iterator<Item = usize> + Clone,
+        sight: Sight<'_>,
+        cache: &mut Cache,
+        go_on: &dyn Fn() -> bool,
+    ) -> Option<Vec<f32>> {
+        let hidden = self.shape.hidden;
+        let mut states = vec![0.0; tokens.len() * hidden];
         for (state, token) in states.chunks_exact_mut(hidden).zip(tokens) {
             self.tokens.output(*token as usize, state);
             state.iter_mut().for_each(|value| *value *= self.shape.embedding_scale);
         }
-        let turns = self.rotary.turns(first, count);
-        let turns_sliding = self.rotary_sliding.as_ref().map(|rotary| rotary.turns(first, count));
+        let turns = self.rotary.turns_at(positions.clone());
+        let turns_sliding = self.rotary_sliding.as_ref().map(|rotary| rotary.turns_at(positions));
         for (index, layer) in self.layers.iter().enumerate() {
             if !go_on() {
                 return None;
@@ -94,11 +131,8 @@ impl Model {
                 (Some(sliding), Some(_)) => sliding,
                 _ => &turns,
             };
-            self.run_layer(layer, index, &mut states, first, turns, cache)?;
+            self.run_layer(layer, index, &mut states, sight, turns, cache)?;
         }
-        cache.note(tokens);
-        states.drain(..(count - wanted.min(count)) * hidden);
-        self.norm.apply(&mut states);
         Some(states)
     }
 
@@ -107,10 +141,11 @@ impl Model {
         layer: &Layer,
         index: usize,
         states: &mut [f32],
-        first: usize,
+        sight: Sight<'_>,
         turns: &Turns,
         cache: &mut Cache,
     ) -> Option<()> {
+        let first = cache.tokens().len();
         let hidden = self.shape.hidden;
         let count = states.len() / hidden;
         let (rows, spread) = if count <= FEW {
@@ -136,7 +171,7 @@ impl Model {
         }
         let of_layer = &*of_layer;
         let finish = |(chunk, (states, projected)): (usize, (&mut [f32], &Projected))| {
-            layer.finish(multiplier, states, &projected.queries, first + chunk * rows, of_layer);
+            layer.finish(multiplier, states, &projected.queries, sight.from_row(chunk * rows), of_layer);
         };
         match spread {
             Spread::Columns => {

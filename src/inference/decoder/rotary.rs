@@ -30,7 +30,8 @@ impl Rotary {
         Self { angles: angles.collect(), pairs: shape.rotary_pairs, head_width: shape.head_width }
     }
 
-    pub fn turns(&self, first: usize, count: usize) -> Turns {
+    /// Of these positions.
+    pub fn turns_at(&self, positions: impl IntoIterator<Item = usize>) -> Turns {
         let of_position = |position: usize| {
             self.angles.iter().map(move |angle| {
                 let (sine, cosine) = (angle * position as f64).sin_cos();
@@ -38,7 +39,7 @@ impl Rotary {
             })
         };
         Turns {
-            turns: (first..first + count).flat_map(of_position).collect(),
+            turns: positions.into_iter().flat_map(of_position).collect(),
             of_position: self.angles.len(),
             pairs: self.pairs,
             head_width: self.head_width,
@@ -88,7 +89,7 @@ mod tests {
             let rotary = Rotary { angles: vec![0.5, 0.01], pairs, head_width: 4 };
             let mut rows = vec![0.0; 8];
             rows[4 + at[0]] = 1.0;
-            rotary.turns(6, 2).apply(&mut rows, 4, 0);
+            rotary.turns_at(6..8).apply(&mut rows, 4, 0);
             let expected = (7.0f32 * 0.5).sin_cos();
             assert!((rows[4 + at[1]] - expected.0).abs() < 1e-6 && (rows[4 + at[0]] - expected.1).abs() < 1e-6);
             assert_eq!(rows[..4], [0.0; 4]);

@@ -17,7 +17,7 @@ use super::model::Model;
 use super::shape::Architecture;
 use super::tensors::Tensors;
 use super::vocabulary::tests::{MERGES, byte_pairs_metadata};
-use super::{LocalModel, LocalModelOptions};
+use super::{ChatTemplate, LocalModel, LocalModelOptions, Vocabulary};
 use crate::inference::kernels::GroupedKernel;
 use crate::inference::{
     AnswerForm, ChatMessage, ChatRole, FinishReason, Generation, InferenceError, LanguageModel, LanguageModelError,
@@ -435,6 +435,95 @@ async fn choices_are_weighed_alike_alone_and_behind_a_remembered_prompt() {
     assert_eq!(again, first);
     let none = model.choose(messages("which"), vec!["a".to_owned(), String::new()], None).await;
     assert!(matches!(none, Err(LanguageModelError::Invalid { field, .. }) if field == "choices[1]"));
+}
+
+/// Probability of each answer by reading every one from its first token on, alone.
+fn chosen_plainly(path: &Path, architecture: Architecture, asked: &[ChatMessage], choices: &[String]) -> Vec<f32> {
+    write(architecture, path, GgmlDType::Q4_0, true);
+    let mut tensors = Tensors::open(path).unwrap();
+    let vocabulary = Arc::new(Vocabulary::read(tensors.metadata()).unwrap());
+    let chat = ChatTemplate::read(tensors.metadata(), Arc::clone(&vocabulary)).unwrap();
+    let model = Model::load(&mut tensors, GroupedKernel::best()).unwrap();
+    let prompt = chat.tokens(asked).unwrap();
+    let choices: Vec<Vec<u32>> = choices.iter().map(|choice| vocabulary.encode_rest(choice)).collect();
+    let weight = |choice: &Vec<u32>| {
+        let mut weight = 0.0;
+        for length in 0..=choice.len() {
+            if choices.iter().filter(|other| other.starts_with(&choice[..length])).count() < 2 {
+                break;
+            }
+            let mut cache = Cache::new(model.shape(), 200);
+            let read = [&prompt[..], &choice[..length]].concat();
+            let scores = model.scores(&model.read(&read, 1, &mut cache, &|| true).unwrap());
+            let scores = &scores[..vocabulary.len()];
+            let total = scores.iter().map(|score| f64::from(*score).exp()).sum::<f64>().ln();
+            let next = match choice.get(length) {
+                Some(token) => scores[*token as usize],
+                None => vocabulary.ends().iter().map(|end| scores[*end as usize]).fold(f32::MIN, f32::max),
+            };
+            weight += f64::from(next) - total;
+        }
+        weight.exp()
+    };
+    let weights: Vec<f64> = choices.iter().map(weight).collect();
+    weights.iter().map(|weight| (weight / weights.iter().sum::<f64>()) as f32).collect()
+}
+
+#[tokio::test]
+async fn choices_read_in_one_pass_are_weighed_as_each_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let choices: Vec<String> =
+        ["the app", "the", "the application", "cards", "card", "the app is slow", "xyz"].map(str::to_owned).to_vec();
+    // The window of Gemma 3 here is shorter than some of these answers.
+    for architecture in [Architecture::Gemma3, Architecture::Qwen2, Architecture::Llama] {
+        let expected = chosen_plainly(&path, architecture, &messages("which"), &choices);
+        let model = LocalModel::load(options(path.clone())).unwrap();
+        let given = model.choose(messages("which"), choices.clone(), None).await.unwrap();
+        for (given, expected) in given.iter().zip(&expected) {
+            assert!((given - expected).abs() < 0.01 + 0.05 * expected, "{architecture}: {given} for {expected}");
+        }
+        let alone = model.choose(messages("which"), choices[..1].to_vec(), None).await.unwrap();
+        assert_eq!(alone, [1.0]);
+    }
+}
+
+#[test]
+fn a_tree_of_tokens_is_read_as_each_of_its_branches() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let (prompt, tree) = (tokens(19), [3u32, 40, 41, 90, 7, 8, 9, 10, 11, 12]);
+    let branches: Vec<Vec<usize>> = vec![
+        vec![0],
+        vec![0, 1],
+        vec![0, 1, 2],
+        vec![3],
+        vec![0, 4],
+        vec![3, 5],
+        vec![3, 5, 6],
+        vec![3, 5, 6, 7],
+        vec![3, 5, 6, 7, 8],
+        vec![3, 5, 6, 7, 8, 9],
+    ];
+    for architecture in Architecture::ALL.iter().copied() {
+        write(architecture, &path, GgmlDType::Q4_0, true);
+        let model = Model::load(&mut Tensors::open(&path).unwrap(), GroupedKernel::best()).unwrap();
+        let mut cache = Cache::new(model.shape(), 64);
+        model.read(&prompt, 1, &mut cache, &|| true).unwrap();
+        let states = model.read_branches(&tree, &branches, &mut cache, &|| true).unwrap();
+        assert_eq!(cache.tokens(), prompt);
+        for (branch, state) in branches.iter().zip(states.chunks(HIDDEN)) {
+            let of_branch: Vec<u32> = branch.iter().map(|index| tree[*index]).collect();
+            let mut plain = Cache::new(model.shape(), 64);
+            let read = [&prompt[..], &of_branch].concat();
+            let expected = model.read(&read, 1, &mut plain, &|| true).unwrap();
+            let cosine = cosine(state, &expected);
+            assert!(cosine > 0.9995, "{architecture}, {branch:?}: {cosine}");
+        }
+        // What is read next takes the place of the tree.
+        let next = model.read(&tree[..3], 1, &mut cache, &|| true).unwrap();
+        assert!(cosine(&next, &states[2 * HIDDEN..3 * HIDDEN]) > 0.9995, "{architecture}");
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::feedback::{FeedbackKind, ScoreMetric, Speaker};
 use crate::inference::ChatRole;
 use crate::prompts::PromptLanguage;
 use crate::server::wire::v1;
+use crate::tagging::Consult as LanguageModelUse;
 use crate::tags::{Language, ReviewReason, SentimentLabel, TagSource};
 
 /// An enum of the wire with the domain's enum behind it.
@@ -49,9 +50,10 @@ corresponding! {
     FeedbackKind { Complaint, Comment, Review, Transcript, ExitInterview, Employee, Question }
     Speaker { Customer, Operator, System }
     ScoreMetric { Nps, Csat, Ces, Enps, Stars }
-    TagSource { Rule, Head, Prototype, Neighbour }
+    TagSource { Rule, Head, Prototype, Neighbour, LanguageModel }
     SentimentLabel { Negative, Neutral, Positive }
-    ReviewReason { NoTopic, NoWords, TeamUnclear, Language, Truncated }
+    ReviewReason { NoTopic, NoWords, TeamUnclear, Language, Truncated, LanguageModelFailed }
+    LanguageModelUse { Never, WhenAbstaining, Always }
     Language { Russian, English, Mixed, Other, Unknown }
     UpsertOutcome { Created, Replaced }
     OutcomeStatus { Open, Solved, Rejected }

@@ -27,7 +27,19 @@ pub(super) use prompts::{WantedPrompt, listed_language, prompt_input, sampling, 
 use tonic::Status;
 
 use super::status::Faults;
+use super::wire::v1::LanguageModelUse;
 use crate::config::LimitsConfig;
+use crate::tagging::Consult;
+
+/// Whether a language model is asked; `None` if the request does not say.
+///
+/// # Errors
+/// INVALID_ARGUMENT for an unknown number.
+pub(super) fn language_model_use(number: i32, path: &str) -> Result<Option<Consult>, Status> {
+    let mut faults = Faults::default();
+    let consult = enums::optional::<LanguageModelUse>(number, path, &mut faults);
+    faults.or(consult)
+}
 
 /// Checks the number of items of a batch.
 ///

@@ -3,8 +3,8 @@
 use crate::feedback::CharSpan;
 use crate::server::wire::v1;
 use crate::tags::{
-    Evidence, HeadIdentity, Provenance, Review, Sentiment, SentimentTrend, SignalTag, Tags, TeamCandidate, TeamTag,
-    TopicTag, TurnTags,
+    Evidence, HeadIdentity, LanguageModelIdentity, Provenance, Review, Sentiment, SentimentTrend, SignalTag, Tags,
+    TeamCandidate, TeamTag, TopicTag, TurnTags,
 };
 
 fn each<T: Into<W>, W>(items: Vec<T>) -> Vec<W> {
@@ -135,7 +135,15 @@ impl From<Provenance> for v1::Provenance {
             prototypes_version: provenance.prototypes_version,
             heads: each(provenance.heads),
             corrections_version: provenance.corrections_version,
+            language_model: provenance.language_model.map(Into::into),
         }
+    }
+}
+
+impl From<LanguageModelIdentity> for v1::LanguageModelIdentity {
+    fn from(model: LanguageModelIdentity) -> Self {
+        let LanguageModelIdentity { id, sha256, calibration_version } = model;
+        Self { id, sha256, calibration_version }
     }
 }
 
