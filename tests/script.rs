@@ -46,7 +46,7 @@ async fn what_the_script_covers_is_told_from_what_is_outside_it() {
     for text in ScriptIndex::texts(&playbook) {
         vectors.push(vector(&engine, &text).await);
     }
-    let index = ScriptIndex::new(&playbook, vectors);
+    let index = ScriptIndex::new(&playbook, engine.taxonomy(), vectors);
 
     let (mut texts, mut covered, mut right) = (0.0, 0.0, 0.0);
     for (intent, of_intent) in &messages.covered {

@@ -252,7 +252,8 @@ fn topic_names(taxonomy: &Taxonomy, material: &Material) -> Vec<String> {
     names.map(|topic| topic.names.in_language(material.language.as_str()).to_owned()).collect()
 }
 
-/// The customer's own sentence that tells the surest topic best, masked; `None` if no topic has evidence or it is too long to quote.
+/// The customer's own words that tell the surest topic best, masked: the sentence, or the part of it between commas if that is too long
+/// to quote. `None` if no topic has evidence or no such part is fit.
 fn quote(feedback: &Feedback, tags: Option<&Tags>) -> Option<String> {
     let evidence = tags?.topics.first()?.evidence.first()?;
     let text = match (&feedback.body, evidence.turn) {
@@ -260,8 +261,21 @@ fn quote(feedback: &Feedback, tags: Option<&Tags>) -> Option<String> {
         (Body::Turns(turns), Some(turn)) => &turns.get(turn as usize)?.text,
         _ => return None,
     };
-    let masked = prepare(evidence.span.slice(text)).clean().to_owned();
-    let quote = masked.trim().trim_end_matches(['.', '!', ',', ';']).to_owned();
-    let words = quote.split_whitespace().count();
-    (words >= 2 && quote.chars().count() <= QUOTE_CHARS && !quote.contains('\n')).then_some(quote)
+    let prepared = prepare(text);
+    let sentences = prepared.sentences().iter().map(|span| prepared.to_original(*span));
+    let sentence = sentences.into_iter().find(|span| span.contains(evidence.span)).unwrap_or(evidence.span);
+    let before = CharSpan::new(sentence.start, evidence.span.start.max(sentence.start)).slice(text);
+    let start = before.rfind([',', ';', ':']).map_or(0, |at| before.get(..=at).map_or(0, |kept| kept.chars().count()));
+    let part = CharSpan::new(sentence.start + start as u32, sentence.end);
+    let until =
+        part.slice(text).find([',', ';']).map(|at| part.slice(text).get(..at).map_or(0, |kept| kept.chars().count()));
+    let clause = until.map(|until| CharSpan::new(part.start, part.start + until as u32));
+    let clause = clause.filter(|clause| clause.end >= evidence.span.end);
+    let candidates = [Some(sentence), Some(part), clause, Some(evidence.span)];
+    candidates.into_iter().flatten().find_map(|span| {
+        let masked = prepare(span.slice(text)).clean().to_owned();
+        let quote = masked.trim().trim_end_matches(['.', '!', ',', ';', ':']).to_owned();
+        let words = quote.split_whitespace().count();
+        (words >= 2 && quote.chars().count() <= QUOTE_CHARS && !quote.contains('\n')).then_some(quote)
+    })
 }

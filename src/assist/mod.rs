@@ -130,8 +130,8 @@ impl Assistant {
                 let feedback = Feedback::from_text(String::new(), text);
                 vectors.push(self.tagger.tag(feedback, Urgency::default()).await?.vector);
             }
-            let playbook = Arc::clone(&self.playbook);
-            suggest::blocking(move || Arc::new(ScriptIndex::new(&playbook, vectors))).await
+            let (playbook, taxonomy) = (Arc::clone(&self.playbook), Arc::clone(&self.taxonomy));
+            suggest::blocking(move || Arc::new(ScriptIndex::new(&playbook, &taxonomy, vectors))).await
         });
         index.await
     }

@@ -2,7 +2,7 @@
 //!
 //! The distance to an example is 1 minus a weighted mean of two likenesses from 0 to 1. By meaning: the cosine of the encoder's vectors,
 //! counted from the mean cosine of examples of different intents, because encoders give hardly any low ones. By words: the cosine of
-//! stems weighed by how rare they are among the examples, of the sentence that is likest. What is farther than a threshold from all
+//! stems weighed by how rare they are among what customers say, of the sentence that is likest. What is farther than a threshold from all
 //! examples is outside the script. The threshold is the distance within which nine of ten examples find another example of their own
 //! intent when they themselves are held out.
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::playbook::Playbook;
 use crate::feedback::named_enum;
+use crate::taxonomy::Taxonomy;
 use crate::text::{Prepared, prepare};
 
 /// Share of the likeness by meaning; words have the rest.
@@ -81,13 +82,16 @@ impl ScriptIndex {
         intents.flat_map(|intent| intent.examples.iter().map(|example| example.text.clone())).collect()
     }
 
-    /// An index of a playbook's intents; `vectors` are unit vectors of [`ScriptIndex::texts`], or empty, and then words alone decide.
-    pub fn new(playbook: &Playbook, vectors: Vec<Vec<f32>>) -> Self {
+    /// An index of a playbook's intents; `vectors` are unit vectors of [`ScriptIndex::texts`], or empty, and then words alone decide. How
+    /// rare a word is among customers is told by the examples of the taxonomy as well.
+    pub fn new(playbook: &Playbook, taxonomy: &Taxonomy, vectors: Vec<Vec<f32>>) -> Self {
         let texts = Self::texts(playbook);
         let owners = playbook.intents().iter().enumerate();
         let owners: Vec<usize> = owners.flat_map(|(at, intent)| intent.examples.iter().map(move |_| at)).collect();
         let stems: Vec<BTreeSet<String>> = texts.iter().map(|text| stems_of(&prepare(text))).collect();
-        let rarity = rarity(&stems);
+        let of_taxonomy = taxonomy.taggable_topics().flat_map(|topic| &topic.examples);
+        let background = of_taxonomy.map(|example| stems_of(&prepare(&example.text)));
+        let rarity = rarity(stems.iter().cloned().chain(background));
         let mut vectors = vectors.into_iter();
         let known: Vec<Known> = owners
             .iter()
@@ -174,12 +178,15 @@ fn stems_of(prepared: &Prepared) -> BTreeSet<String> {
 }
 
 /// How rare each stem is among texts: the logarithm of their number over the number that have it.
-fn rarity(texts: &[BTreeSet<String>]) -> BTreeMap<String, f32> {
+fn rarity(texts: impl Iterator<Item = BTreeSet<String>>) -> BTreeMap<String, f32> {
     let mut counts: BTreeMap<String, f32> = BTreeMap::new();
-    for stem in texts.iter().flatten() {
-        *counts.entry(stem.clone()).or_default() += 1.0;
+    let mut all = 0.0;
+    for text in texts {
+        all += 1.0;
+        for stem in text {
+            *counts.entry(stem).or_default() += 1.0;
+        }
     }
-    let all = texts.len() as f32;
     counts.into_iter().map(|(stem, count)| (stem, (1.0 + all / count).ln())).collect()
 }
 
@@ -225,15 +232,18 @@ fn floor(known: &[Known]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::taxonomy::Taxonomy;
+
+    fn taxonomy() -> Taxonomy {
+        Taxonomy::default_taxonomy().unwrap()
+    }
 
     fn playbook() -> Playbook {
-        Playbook::default_playbook(&Taxonomy::default_taxonomy().unwrap()).unwrap()
+        Playbook::default_playbook(&taxonomy()).unwrap()
     }
 
     #[test]
     fn by_words_alone_the_script_covers_what_its_examples_say_and_nothing_far_off() {
-        let index = ScriptIndex::new(&playbook(), Vec::new());
+        let index = ScriptIndex::new(&playbook(), &taxonomy(), Vec::new());
         assert!(!index.has_vectors());
         for (text, intent) in [
             ("Здравствуйте. Потерял карту, заблокируйте её пожалуйста", "block_card"),
@@ -262,7 +272,7 @@ mod tests {
         let axis = |at: usize| -> Vec<f32> { (0..=count).map(|axis| f32::from(u8::from(axis == at))).collect() };
         let intents = playbook.intents().iter().enumerate();
         let vectors = intents.flat_map(|(at, intent)| intent.examples.iter().map(move |_| axis(at))).collect();
-        let index = ScriptIndex::new(&playbook, vectors);
+        let index = ScriptIndex::new(&playbook, &taxonomy(), vectors);
         assert!(index.has_vectors());
         let stop_ads = playbook.intents().iter().position(|intent| intent.id == "stop_ads").unwrap();
         let cover = index.cover("прекратите эти бесконечные предложения", Some(&axis(stop_ads))).unwrap();
@@ -275,7 +285,7 @@ mod tests {
 
     #[test]
     fn nine_of_ten_examples_held_out_are_within_the_threshold() {
-        let index = ScriptIndex::new(&playbook(), Vec::new());
+        let index = ScriptIndex::new(&playbook(), &taxonomy(), Vec::new());
         assert!((0.3..=FARTHEST_BY_WORDS).contains(&index.by_words), "{}", index.by_words);
     }
 }
