@@ -37,7 +37,7 @@ impl Sent {
             _ => false,
         };
         if !is_known {
-            let told = outcome.result.as_ref().map(Clone::clone).map_err(hearable);
+            let told = outcome.result.as_ref().cloned().map_err(hearable);
             self.slots.insert(outcome.slot, told);
         }
         !is_known
@@ -53,7 +53,7 @@ impl Sent {
             _ => false,
         };
         if !is_known {
-            self.promises = Some(result.as_ref().map(Clone::clone).map_err(hearable));
+            self.promises = Some(result.as_ref().cloned().map_err(hearable));
         }
         !is_known
     }

@@ -22,6 +22,8 @@ pub(super) struct Pass {
     /// Slots that have not come.
     missing: Vec<Slot>,
     has_panicked: bool,
+    /// Slots that a panic kept from coming and that were not told so.
+    failed: Vec<Slot>,
 }
 
 impl Pass {
@@ -29,7 +31,8 @@ impl Pass {
         let (sender, slots) = mpsc::channel(READY_SLOTS);
         let work = async move { assistant.suggest(request, sender).await };
         let work = AssertUnwindSafe(work).catch_unwind().map(|outcome| outcome.is_err());
-        Self { revision, work: Some(work.boxed()), slots, missing: Slot::ALL.to_vec(), has_panicked: false }
+        let (missing, failed) = (Slot::ALL.to_vec(), Vec::new());
+        Self { revision, work: Some(work.boxed()), slots, missing, has_panicked: false, failed }
     }
 
     /// How many turns it is made from.
@@ -49,18 +52,20 @@ impl Pass {
                 if let Some(outcome) = self.slots.recv().await {
                     return Some(self.come(outcome));
                 }
-                let slot = if self.has_panicked { self.missing.pop()? } else { return None };
+                if std::mem::take(&mut self.has_panicked) {
+                    self.failed = std::mem::take(&mut self.missing);
+                    if self.failed.is_empty() {
+                        // What is missing is the draft of the language model, which shares a slot with the template's.
+                        self.failed.push(Slot::Draft);
+                    }
+                }
+                let slot = self.failed.pop()?;
                 return Some(SlotOutcome { slot, result: Err(SlotError::Internal("it panicked".to_owned())) });
             };
             tokio::select! {
                 biased;
                 Some(outcome) = self.slots.recv() => return Some(self.come(outcome)),
-                has_panicked = work => {
-                    (self.work, self.has_panicked) = (None, has_panicked);
-                    if has_panicked && self.missing.is_empty() {
-                        self.missing.push(Slot::Draft);
-                    }
-                }
+                has_panicked = work => (self.work, self.has_panicked) = (None, has_panicked),
             }
         }
     }

@@ -216,9 +216,8 @@ fn held_writer() -> Arc<HeldWriter> {
 async fn told_until_begun(conversation: &mut Conversation, writer: &HeldWriter, times: usize) -> Vec<LiveOutcome> {
     let mut told = Vec::new();
     while writer.begun.load(Ordering::SeqCst) < times {
-        match tokio::time::timeout(Duration::from_millis(5), conversation.next()).await {
-            Ok(outcome) => told.extend(outcome),
-            Err(_) => {}
+        if let Ok(outcome) = tokio::time::timeout(Duration::from_millis(5), conversation.next()).await {
+            told.extend(outcome);
         }
     }
     told

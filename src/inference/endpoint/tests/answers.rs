@@ -29,7 +29,7 @@ async fn a_listener_hears_the_pieces_as_they_come() {
     let (listening, heard) = listener(9);
     let answer = fake.model().answer(generation(AnswerForm::Free), Some(listening)).await.unwrap();
     assert_eq!((answer.text.as_str(), answer.finish), ("Готово", FinishReason::Length));
-    assert_eq!((*heard.lock().unwrap()).clone(), ["Го", "то", "во"]);
+    assert_eq!(heard.lock().unwrap().clone(), ["Го", "то", "во"]);
     assert_eq!(answer.usage.answer_tokens, 3);
     assert_eq!(
         (&fake.asked()["stream"], &fake.asked()["stream_options"]["include_usage"]),
@@ -45,7 +45,7 @@ async fn a_listener_hears_the_pieces_as_they_come() {
     let fake = Fake::start(|| completion("Готово", "stop")).await;
     let (listening, heard) = listener(9);
     fake.model().answer(generation(AnswerForm::Free), Some(listening)).await.unwrap();
-    assert_eq!((*heard.lock().unwrap()).clone(), ["Готово"]);
+    assert_eq!(heard.lock().unwrap().clone(), ["Готово"]);
 }
 
 #[tokio::test]

@@ -89,7 +89,10 @@ async fn silent() -> (Fake, Arc<AtomicUsize>) {
     let fake = Fake::start(move || {
         let gone = Gone(counted.clone());
         let first = stream::iter([std::io::Result::Ok(Bytes::from(delta("Го")))]);
-        let never = stream::unfold(gone, |_gone| std::future::pending());
+        let never = stream::unfold(gone, |gone| async move {
+            let _kept = gone;
+            std::future::pending::<Option<(std::io::Result<Bytes>, Gone)>>().await
+        });
         response(200, "text/event-stream", Sending::from_stream(first.chain(never)))
     })
     .await;
