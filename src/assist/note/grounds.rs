@@ -113,18 +113,13 @@ impl<'a> Grounds<'a> {
         self.all.holds(text) && (self.are_made(text) || is_wish())
     }
 
-    /// True for what was done: we must have told of it, if with a number of the customer's.
-    pub(super) fn bear_step(&self, text: &str) -> bool {
-        self.all.has_numbers(text) && self.ours.has_words(text, 1) && self.are_made(text)
-    }
-
     /// True for how it ended.
     pub(super) fn bear_end(&self, text: &str) -> bool {
         self.all.holds(text) && self.are_made(text)
     }
 
-    /// True for what is left to do: it rests on what was said by us, not by the customer.
-    pub(super) fn bear_task(&self, text: &str) -> bool {
+    /// True for what was done, and for what is left to do: it rests on what was said by us, not by the customer.
+    pub(super) fn bear_act(&self, text: &str) -> bool {
         self.ours.has_numbers(text) && self.ours.has_words(text, 1) && self.are_made(text)
     }
 

@@ -42,14 +42,14 @@ pub(super) fn merged(mut note: Note, written: WrittenNote, talk: &Talk, acts: &A
     note.issue = kept(&issue, &|text| grounds.bear_issue(text)).or(note.issue);
     let has_ours = talk.ours().next().is_some();
     let steps = steps.iter().take(MOST_LINES).filter(|_| has_ours);
-    let steps: Vec<NoteLine> = steps.filter_map(|step| kept(step, &|text| grounds.bear_step(text))).collect();
+    let steps: Vec<NoteLine> = steps.filter_map(|step| kept(step, &|text| grounds.bear_act(text))).collect();
     if !steps.is_empty() {
         note.steps = steps;
     }
     let tasks = left_to_do.into_iter().take(MOST_LINES);
     let tasks: Vec<NoteTask> = tasks
         .filter_map(|WrittenTask { what, who }| {
-            let line = kept(&what, &|text| grounds.bear_task(text))?;
+            let line = kept(&what, &|text| grounds.bear_act(text))?;
             Some(NoteTask { what: line.text, who: who_of(&who), source: AdviceSource::Model })
         })
         .collect();

@@ -57,7 +57,7 @@ fn promises_are_found_and_judged_by_the_playbook() {
         ("Подключим вам премиальный пакет бесплатно на пять лет.", &["gift not_in_playbook no_gesture"]),
         ("Дарим вам второй диван!", &["gift not_in_playbook no_gesture"]),
         ("We give you the top plan free for three years.", &["gift not_in_playbook no_gesture"]),
-        ("Перезвоним вам, звонок бесплатный.", &["manager_call allowed"]),
+        ("Перезвоним вам, звонок бесплатный.", &["answer_by_term allowed"]),
         // What is no promise.
         ("Feel free to write here.", &[]),
         ("Вернуть комиссию 5 000 рублей не можем.", &[]),

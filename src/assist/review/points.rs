@@ -201,10 +201,10 @@ pub(super) fn promises(promises: &[Promise], verdict: PromiseVerdict, is_past_kn
         let found = promises.iter().filter(|promise| promise.verdict == verdict);
         found.map(|promise| promise.span).collect::<Vec<CharSpan>>()
     };
-    let is_only_terms = promises
-        .iter()
-        .filter(|promise| promise.verdict == PromiseVerdict::NotInPlaybook)
-        .all(|promise| promise.kind == PromiseKind::Term);
+    let is_only = |kinds: &[PromiseKind]| {
+        let mut outside = promises.iter().filter(|promise| promise.verdict == PromiseVerdict::NotInPlaybook);
+        outside.all(|promise| kinds.contains(&promise.kind))
+    };
     match verdict {
         PromiseVerdict::Allowed if !is_past_known && !promises.is_empty() => {
             Standing::NotEvaluated(Remark::PastGesturesUnknown)
@@ -212,7 +212,13 @@ pub(super) fn promises(promises: &[Promise], verdict: PromiseVerdict, is_past_kn
         PromiseVerdict::Allowed => Standing::met(of(verdict)),
         PromiseVerdict::NeedsSupervisor => Standing::partial(of(verdict), Remark::AskTheSupervisor),
         // A good reply names a term, and the playbook can't know of each.
-        PromiseVerdict::NotInPlaybook if is_only_terms => Standing::partial(of(verdict), Remark::MakeSureOfTheTerm),
+        PromiseVerdict::NotInPlaybook if is_only(&[PromiseKind::Term]) => {
+            Standing::partial(of(verdict), Remark::MakeSureOfTheTerm)
+        }
+        // Something for nothing may be a courtesy or a costly gift: the supervisor can tell.
+        PromiseVerdict::NotInPlaybook if is_only(&[PromiseKind::Term, PromiseKind::Gift]) => {
+            Standing::partial(of(verdict), Remark::AskTheSupervisor)
+        }
         PromiseVerdict::Forbidden | PromiseVerdict::NotInPlaybook => {
             Standing::missed(of(verdict), Remark::TakeBackThePromise)
         }
