@@ -27,7 +27,7 @@ pub(super) enum Sight<'a> {
 
 impl<'a> Sight<'a> {
     /// That of the rows from this one on.
-    pub fn from_row(self, row: usize) -> Self {
+    pub fn beginning_at(self, row: usize) -> Self {
         match self {
             Self::Following(first) => Self::Following(first + row),
             Self::Branching { behind, branches } => {
@@ -148,9 +148,13 @@ fn weigh<M: MulAdd>(scores: &mut [f32], seen: Range<usize>, branch: &[usize], fi
         branch.iter().map(|place| scores.get(place - first).copied().unwrap_or(f32::NEG_INFINITY)).collect();
     if let Some(scores) = scores.get_mut(seen) {
         let most = single.iter().copied().fold(largest(scores), f32::max);
-        scores.iter_mut().chain(&mut single).for_each(|score| *score = exp_below::<M>(*score - most));
+        for part in [&mut *scores, single.as_mut_slice()] {
+            part.iter_mut().for_each(|score| *score = exp_below::<M>(*score - most));
+        }
         let share = 1.0 / (sum(scores) + single.iter().sum::<f32>());
-        scores.iter_mut().chain(&mut single).for_each(|score| *score *= share);
+        for part in [&mut *scores, single.as_mut_slice()] {
+            part.iter_mut().for_each(|score| *score *= share);
+        }
     }
     scores.get_mut(..before).unwrap_or_default().fill(0.0);
     scores.get_mut(behind..).unwrap_or_default().fill(0.0);

@@ -171,7 +171,7 @@ impl Model {
         }
         let of_layer = &*of_layer;
         let finish = |(chunk, (states, projected)): (usize, (&mut [f32], &Projected))| {
-            layer.finish(multiplier, states, &projected.queries, sight.from_row(chunk * rows), of_layer);
+            layer.finish(multiplier, states, &projected.queries, sight.beginning_at(chunk * rows), of_layer);
         };
         match spread {
             Spread::Columns => {

@@ -131,7 +131,7 @@ impl Consulting {
         tokio::spawn(async move {
             tracing::info!(texts = consulting.texts.len(), "the language model's topics are being calibrated");
             let told = |done: usize, of: usize| {
-                if done % 10 == 0 {
+                if done.is_multiple_of(10) {
                     tracing::info!(done, of, "calibrating the language model's topics");
                 }
             };

@@ -17,9 +17,12 @@ use crate::taxonomy::{OwnershipContext, Taxonomy};
 
 type Said = Result<Vec<f32>, LanguageModelError>;
 
+/// What is said about a message with these choices; `None` is nothing, for ever.
+type Says = dyn Fn(&str, &[String]) -> Option<Said> + Send + Sync;
+
 /// Gives what `says` makes of the customer's message and the choices.
 struct FakeModel {
-    says: Box<dyn Fn(&str, &[String]) -> Option<Said> + Send + Sync>,
+    says: Box<Says>,
     asked: Mutex<Vec<(Vec<ChatMessage>, Vec<String>)>>,
 }
 
