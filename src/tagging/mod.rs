@@ -12,6 +12,7 @@ mod examples;
 pub mod heads;
 mod judge;
 mod opinions;
+mod patience;
 mod reading;
 mod routing;
 mod sentiment;
@@ -29,6 +30,7 @@ pub(crate) use discriminant::{Example, Linear};
 pub use engine::{EncoderIdentity, EngineError, SentimentAt, TaggingEngine, TaggingOptions};
 pub use examples::{ExampleVectors, ExamplesError};
 pub use judge::JudgeError;
+pub use patience::tag_patiently;
 pub(crate) use judge::{Unseen, weight_beside_examples};
 pub(crate) use sentiment::labelled_examples as sentiment_examples;
 
