@@ -34,7 +34,7 @@ const PIPE_WIDTH: usize = 100;
 
 /// Endings that make an argument look like the name of a file.
 const FILE_ENDINGS: &[&str] =
-    &["csv", "tsv", "tab", "jsonl", "ndjson", "json", "txt", "parquet", "xlsx", "xls", "ods", "gz", "zip"];
+    &["csv", "tsv", "tab", "jsonl", "ndjson", "json", "txt", "parquet", "xlsx", "xls", "ods", "gz", "zst", "zip"];
 
 /// Why the command did not do what was asked.
 #[derive(Debug)]

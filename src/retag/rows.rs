@@ -1,9 +1,11 @@
 //! Rows of one file, tagged side by side and given in their order.
 
+use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -75,7 +77,8 @@ impl RetagOptions {
         columns: &'a TagColumns,
         tagger: &'a Arc<dyn Tagger>,
     ) -> Result<impl Stream<Item = Result<Outcome, RetagError>> + 'a, RetagError> {
-        let rows = read_on_a_thread(reader, from, draw, file.name.clone())?;
+        let whole = Arc::new(AtomicBool::new(false));
+        let rows = read_on_a_thread(reader, from, draw, file.name.clone(), Arc::clone(&whole))?;
         let tag = move |(index, row)| async move {
             let mut row: Row = match row {
                 Ok(row) => row,
@@ -102,7 +105,12 @@ impl RetagOptions {
                 Err(error) => Err(RetagError::Tagging { file: file.name.clone(), place, error }),
             }
         };
-        Ok(ReceiverStream::new(rows).map(tag).buffered(IN_FLIGHT))
+        // A reader that fell over must not look like the end of the file.
+        let check = stream::once(async move { whole.load(Ordering::Acquire) }).filter_map(|whole| {
+            let fell_over = || Err(RetagError::Thread(format!("the reader of {}", file.name)));
+            ready((!whole).then(fell_over))
+        });
+        Ok(ReceiverStream::new(rows).map(tag).buffered(IN_FLIGHT).chain(check))
     }
 }
 
@@ -113,6 +121,7 @@ fn read_on_a_thread(
     from: u64,
     draw: Draw,
     file: String,
+    whole: Arc<AtomicBool>,
 ) -> Result<mpsc::Receiver<Numbered>, RetagError> {
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
     let read = move || {
@@ -124,9 +133,10 @@ fn read_on_a_thread(
             };
             let is_done = number.is_some_and(|number| index < from || !draw.takes(&file, number));
             if !is_done && sender.blocking_send((index, row)).is_err() {
-                break;
+                return;
             }
         }
+        whole.store(true, Ordering::Release);
     };
     let spawned = thread::Builder::new().name("read-table".to_owned()).spawn(read);
     spawned.map_err(|error| RetagError::Thread(error.to_string()))?;

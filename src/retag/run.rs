@@ -114,6 +114,9 @@ impl RetagRun {
             watch.advanced(&file.name, bytes, &summary.counts);
         }
         summary.files = files.len() - summary.bad_files.len();
+        // What was tagged of files that are passed over is not in any output.
+        self.history.parts.clear();
+        summary.counts = self.done_counts();
         let complete = self.history.complete;
         let bad: Vec<String> = summary.bad_files.iter().map(|bad| bad.name.clone()).collect();
         on_thread(move || {
@@ -216,7 +219,10 @@ impl RetagRun {
         parts.extend(self.tag_rows(file, reader, &columns, tagger, writer, &mut tell).await?);
         let (file, target, journal) = (file.clone(), target.clone(), Arc::clone(&self.journal));
         let files = PartFiles::new(&self.outputs.parts, &file.name);
-        on_thread(move || finish_file(&file, identity, &parts, &files, &target, writing, &journal)).await
+        let finish = move || finish_file(&file, identity, &parts, &files, &target, writing, &journal);
+        let finished = on_thread(finish).await?;
+        self.history.finished.insert(finished.file.clone(), finished);
+        Ok(())
     }
 
     /// Tags what is left of a file's rows; tells the parts that were written. Rows before an error are kept in a part.
@@ -282,7 +288,7 @@ fn finish_file(
     target: &Target,
     writing: WriterOptions,
     journal: &Mutex<Journal>,
-) -> Result<(), RetagError> {
+) -> Result<Finished, RetagError> {
     refuse_changed(file, &identity)?;
     let output_bytes = assemble(files, parts, &file.name, target, writing)?;
     let mut counts = Counts::default();
@@ -290,12 +296,12 @@ fn finish_file(
         counts.add(&part.counts);
     }
     let finished = Finished { file: file.name.clone(), identity, output_bytes, counts };
-    locked(journal).add(&Event::Finished(finished))?;
+    locked(journal).add(&Event::Finished(finished.clone()))?;
     for part in parts {
         // What is left here goes with the folder in the end.
         let _ = fs::remove_file(files.part(part.number));
     }
-    Ok(())
+    Ok(finished)
 }
 
 fn identity_of(file: &PlannedFile) -> Result<FileIdentity, RetagError> {

@@ -340,6 +340,7 @@ async fn files_that_can_not_be_read_stop_the_run_or_are_passed_over() {
     let summary = Job { options, ..Job::new(folder.path()) }.run().await.unwrap();
     let bad: Vec<&str> = summary.bad_files.iter().map(|bad| bad.name.as_str()).collect();
     assert_eq!((bad, summary.files), (vec!["b.parquet", "sub/b.jsonl.gz"], 2));
+    assert_eq!(summary.counts.rows_read, 45, "rows of the outputs, and none of files that were passed over");
     assert!(summary.bad_files[1].reason.contains("b.jsonl.gz"), "{:?}", summary.bad_files);
     assert!(folder.path().join("out/c.tsv").exists() && !folder.path().join("out/sub/b.jsonl.gz").exists());
     assert!(!folder.path().join("out.parts").exists());

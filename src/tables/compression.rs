@@ -31,17 +31,27 @@ impl Compression {
     }
 }
 
-/// Opens a file for reading, decompressed if its name says that it is compressed; then also how many of its own bytes were read.
-pub(super) fn open(path: &Path) -> io::Result<(Box<dyn Read + Send>, Option<Arc<AtomicU64>>)> {
+/// A file being read.
+pub(super) struct OpenFile {
+    /// Its content, decompressed.
+    pub bytes: Box<dyn Read + Send>,
+    /// How many of its own bytes were read, if it is compressed.
+    pub position: Option<Arc<AtomicU64>>,
+}
+
+/// Opens a file for reading, decompressed if its name says that it is compressed.
+pub(super) fn open(path: &Path) -> io::Result<OpenFile> {
     let file = File::open(path)?;
-    let Some((compression, _)) = Compression::of_path(path) else { return Ok((Box::new(file), None)) };
+    let Some((compression, _)) = Compression::of_path(path) else {
+        return Ok(OpenFile { bytes: Box::new(file), position: None });
+    };
     let position = Arc::new(AtomicU64::new(0));
     let counted = BufReader::new(Counted { file, position: Arc::clone(&position) });
-    let reader: Box<dyn Read + Send> = match compression {
+    let bytes: Box<dyn Read + Send> = match compression {
         Compression::Gzip => Box::new(MultiGzDecoder::new(counted)),
         Compression::Zstd => Box::new(zstd::Decoder::with_buffer(counted)?),
     };
-    Ok((reader, Some(position)))
+    Ok(OpenFile { bytes, position: Some(position) })
 }
 
 struct Counted {

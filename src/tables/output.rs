@@ -34,7 +34,7 @@ impl Destination {
 }
 
 enum Sink {
-    File(FileSink),
+    File(Box<FileSink>),
     Stdout(BufWriter<Stdout>),
 }
 
@@ -72,7 +72,7 @@ impl Output {
         if existing.as_ref().is_some_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
             // A device or a named pipe cannot be replaced by renaming.
             let file = File::options().write(true).open(&target)?;
-            return Ok(Self { sink: Sink::File(FileSink::new(file, &target)?), temporary: None });
+            return Ok(Self { sink: Sink::File(Box::new(FileSink::new(file, &target)?)), temporary: None });
         }
         if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder; a file is wanted"));
@@ -83,7 +83,7 @@ impl Output {
         if let Some(metadata) = existing {
             file.set_permissions(metadata.permissions())?;
         }
-        Ok(Self { sink: Sink::File(FileSink::new(file, path)?), temporary: Some(temporary) })
+        Ok(Self { sink: Sink::File(Box::new(FileSink::new(file, path)?)), temporary: Some(temporary) })
     }
 
     /// Writes out what is buffered and gives the file its name.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::feedback::Feedback;
 
 use super::columns::{ColumnMap, FieldNames};
-use super::compression;
+use super::compression::{self, OpenFile};
 use super::convert::{to_feedback, type_name};
 use super::delimited::{MAX_FIELDS, Record, Records, sniff_delimiter};
 use super::parquet_source::ParquetSource;
@@ -119,7 +119,7 @@ impl TableReader {
                 if format == InputFormat::Parquet {
                     return Self::from_parquet(&table, File::open(path).map_err(read_error)?, options);
                 }
-                let (bytes, position) = compression::open(path).map_err(read_error)?;
+                let OpenFile { bytes, position } = compression::open(path).map_err(read_error)?;
                 let options = ReaderOptions { format: Some(format), ..options.clone() };
                 let reader = Self::from_reader(&table, bytes, &options)?;
                 Ok(Self { compressed_position: position, ..reader })
@@ -503,7 +503,7 @@ mod tests {
         };
         assert_eq!(
             open("a.xlsx"),
-            "a.xlsx: the ending tells no format; allowed: .csv, .tsv, .jsonl, .ndjson, .txt, or name the format"
+            "a.xlsx: the ending tells no format; allowed: .csv, .tsv, .jsonl, .ndjson, .txt, each also with .gz or .zst, and .parquet, or name the format"
         );
         assert!(open("no/such.csv").starts_with("no/such.csv: "));
     }
