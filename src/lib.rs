@@ -12,6 +12,7 @@ pub mod feedback;
 pub mod inference;
 pub mod models;
 pub mod prompts;
+pub mod retag;
 pub mod server;
 pub mod tables;
 pub mod tagging;

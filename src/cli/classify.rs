@@ -13,15 +13,17 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use otklik::feedback::{Body, Feedback};
-use otklik::tables::{DEFAULT_MAX_ROW_BYTES, Destination, Input, InputFormat, OutputFormat, ReaderOptions};
+use otklik::tables::{
+    DEFAULT_MAX_ROW_BYTES, Destination, Input, InputFormat, OutputFormat, Preparation, ReaderOptions, SplitTurns,
+};
 use otklik::tagging::{Tagger, TaggingError, Urgency};
 use otklik::tags::{Language, Tags};
 
+use self::preparation::preparation;
 use self::table::{TableJob, tag_table};
 use super::render::{Look, NameLanguage, Names, render};
 
-pub use self::args::{ClassifyArgs, OnError};
-pub use self::preparation::{Preparation, SplitTurns};
+pub use self::args::{ClassifyArgs, ColumnArgs, OnError};
 
 /// Exit codes beside 0.
 const EXIT_BAD_INPUT: u8 = 2;
@@ -32,7 +34,7 @@ const PIPE_WIDTH: usize = 100;
 
 /// Endings that make an argument look like the name of a file.
 const FILE_ENDINGS: &[&str] =
-    &["csv", "tsv", "tab", "jsonl", "ndjson", "json", "txt", "parquet", "xlsx", "xls", "ods", "gz", "zip"];
+    &["csv", "tsv", "tab", "jsonl", "ndjson", "json", "txt", "parquet", "xlsx", "xls", "ods", "gz", "zst", "zip"];
 
 /// Why the command did not do what was asked.
 #[derive(Debug)]
@@ -91,7 +93,7 @@ async fn classify(
     names: &dyn Names,
     split_turns: SplitTurns,
 ) -> Result<(), Failure> {
-    let preparation = Preparation::new(&args, split_turns);
+    let prepared = preparation(&args, split_turns);
     match subject(&args).map_err(Failure::Input)? {
         Subject::Text(text) => {
             if args.output.is_some() || args.output_format.is_some() {
@@ -99,12 +101,12 @@ async fn classify(
                 return Err(Failure::Input(anyhow!(message)));
             }
             let urgency = Urgency { consult: Some(args.consult), ..Urgency::default() };
-            let (body, tags) = tag_text(text, &preparation, tagger.as_ref(), urgency).await?;
+            let (body, tags) = tag_text(text, &prepared, tagger.as_ref(), urgency).await?;
             let page = if args.json { as_json(&tags)? } else { as_page(&body, &tags, names, args.language) };
             print(&page)
         }
         Subject::Table(input) => {
-            let job = table_job(&args, input, preparation).map_err(Failure::Input)?;
+            let job = table_job(&args, input, prepared).map_err(Failure::Input)?;
             let summary = tag_table(job, tagger).await?;
             if !args.quiet {
                 let language = args.language.unwrap_or_else(|| summary.language());
@@ -287,7 +289,7 @@ pub mod tests {
     /// The job of arguments that name a table.
     pub fn job(args: &ClassifyArgs) -> TableJob {
         let Subject::Table(input) = subject(args).unwrap() else { panic!("a table") };
-        table_job(args, input, Preparation::new(args, |_| None)).unwrap()
+        table_job(args, input, preparation(args, |_| None)).unwrap()
     }
 
     #[test]
@@ -344,8 +346,8 @@ pub mod tests {
     fn outputs_are_settled_before_anything_is_read() {
         let settled = |arguments: &[&str]| {
             let args = parse(arguments);
-            let preparation = Preparation::new(&args, |_| None);
-            table_job(&args, Input::Stdin, preparation)
+            let prepared = preparation(&args, |_| None);
+            table_job(&args, Input::Stdin, prepared)
                 .map(|job| (job.destination, job.output_format))
                 .map_err(|error| error.to_string())
         };

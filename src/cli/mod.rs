@@ -12,6 +12,7 @@ mod models;
 mod playbook;
 mod prompts;
 mod render;
+mod retag;
 mod serve;
 mod taxonomy;
 mod train;
@@ -48,6 +49,7 @@ Examples:
   otklik serve                                             start the gRPC service on the embedded defaults
   otklik classify \"Третий день не работает касса\"          tag one text and show why
   otklik classify reviews.csv --text-column text -o tagged.jsonl
+  otklik retag archive/ --out retagged                     a whole archive, for hours; goes on after a stop
   otklik train --data labelled.csv --label topic --out heads/topic
   otklik taxonomy init mine.toml                           a taxonomy of your own, from the default
   otklik cases export archive.parquet                      what was said before, with its tags
@@ -79,6 +81,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Tag one text, or a file of them
     Classify(Box<classify::ClassifyArgs>),
+    /// Tag files again: whole archives, after the taxonomy or a model changed
+    Retag(Box<retag::RetagArgs>),
     /// Export, import, copy, migrate and clear the case store
     #[command(subcommand)]
     Cases(cases::CasesCommand),
@@ -189,6 +193,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Classify(args) => {
             start_log(&loaded.config, Some(LogLevel::Warn));
             classify_command(*args, loaded.config)
+        }
+        Command::Retag(args) => {
+            start_log(&loaded.config, Some(LogLevel::Warn));
+            retag::run(*args, loaded.config)
         }
         Command::Cases(command) => {
             start_log(&loaded.config, Some(LogLevel::Warn));

@@ -1,16 +1,19 @@
 //! Tables of feedback: rows of a file or a pipe in, tagged rows out.
 //!
-//! Enters: CSV, TSV, JSON Lines and plain lines, read one row at a time in bounded memory. Leaves: [`Row`]s with their
+//! Enters: CSV, TSV, JSON Lines, plain lines and Parquet, read one row at a time in bounded memory, compressed or not. Leaves: [`Row`]s with their
 //! [`Feedback`](crate::feedback::Feedback) and their original columns, or a [`RowError`] that says where the row stands and
 //! what is wrong with it; and, the other way, tagged rows as JSON Lines, CSV, TSV or Parquet. A bad row never ends the
 //! reading by itself: the caller decides. Never here: tagging, terminals, async.
 
 mod columns;
+mod compression;
 mod convert;
 mod delimited;
 mod flat;
 mod output;
 mod parquet_rows;
+mod parquet_source;
+mod preparation;
 mod reader;
 mod source;
 mod writer;
@@ -22,11 +25,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::feedback::named_enum;
 
+use compression::Compression;
+
 pub use columns::{ColumnChoice, ColumnMap, TEXT_NAMES};
 pub use flat::FLAT_COLUMNS;
 pub use output::Destination;
+pub use parquet_source::parquet_row_count;
+pub use preparation::{Preparation, SplitTurns};
 pub use reader::{Dialect, Input, ReaderOptions, Row, TableReader};
-pub use writer::{TableWriter, WriterOptions};
+pub use writer::{TAGS_COLUMN, TableWriter, WriterOptions};
 
 /// The most bytes that one row (one line, or one CSV record with its line breaks) may have unless told otherwise: 8 MiB.
 pub const DEFAULT_MAX_ROW_BYTES: usize = 8 * 1024 * 1024;
@@ -42,6 +49,8 @@ named_enum! {
         Jsonl = "jsonl",
         /// One text a line.
         Lines = "lines",
+        /// Parquet.
+        Parquet = "parquet",
     }
 }
 
@@ -59,25 +68,33 @@ named_enum! {
     }
 }
 
+/// The ending that tells the format, in lower case; what compresses the whole file is taken off first.
 fn lower_ending(path: &Path) -> Option<String> {
-    Some(path.extension()?.to_str()?.to_ascii_lowercase())
+    let uncompressed = Compression::of_path(path);
+    let name = uncompressed.as_ref().map_or(path, |(_, name)| name);
+    let ending = name.extension()?.to_str()?.to_ascii_lowercase();
+    // A Parquet file is compressed inside and read from its end.
+    (uncompressed.is_none() || ending != "parquet").then_some(ending)
 }
 
 impl InputFormat {
-    /// The format that the name's ending tells: `.csv`, `.tsv` or `.tab`, `.jsonl` or `.ndjson`, `.txt`.
+    /// The format that the name's ending tells: `.csv`, `.tsv` or `.tab`, `.jsonl` or `.ndjson`, `.txt`, each also
+    /// with `.gz` or `.zst` behind it, and `.parquet`.
     pub fn of_path(path: &Path) -> Option<Self> {
         match lower_ending(path)?.as_str() {
             "csv" => Some(Self::Csv),
             "tsv" | "tab" => Some(Self::Tsv),
             "jsonl" | "ndjson" => Some(Self::Jsonl),
             "txt" => Some(Self::Lines),
+            "parquet" => Some(Self::Parquet),
             _ => None,
         }
     }
 }
 
 impl OutputFormat {
-    /// The format that the name's ending tells: `.jsonl` or `.ndjson`, `.csv`, `.tsv` or `.tab`, `.parquet`.
+    /// The format that the name's ending tells: `.jsonl` or `.ndjson`, `.csv`, `.tsv` or `.tab`, each also with `.gz` or
+    /// `.zst` behind it, and `.parquet`.
     pub fn of_path(path: &Path) -> Option<Self> {
         match lower_ending(path)?.as_str() {
             "jsonl" | "ndjson" => Some(Self::Jsonl),
@@ -311,6 +328,11 @@ mod tests {
         assert_eq!(input("b/a.ndjson"), Some(InputFormat::Jsonl));
         assert_eq!(input("a.txt"), Some(InputFormat::Lines));
         assert_eq!(input("a.tsv"), Some(InputFormat::Tsv));
+        assert_eq!(input("a.csv.gz"), Some(InputFormat::Csv));
+        assert_eq!(input("a.JSONL.ZST"), Some(InputFormat::Jsonl));
+        assert_eq!(input("a.parquet"), Some(InputFormat::Parquet));
+        assert_eq!((input("a.parquet.gz"), output("a.parquet.zst"), input("a.gz")), (None, None, None));
+        assert_eq!(output("a.tsv.gz"), Some(OutputFormat::Tsv));
         assert_eq!(input("a.xlsx"), None);
         assert_eq!(input("csv"), None);
         assert_eq!(output("a.parquet"), Some(OutputFormat::Parquet));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use super::compression::FileSink;
 use super::{Input, TableError};
 
 /// Where a table is written.
@@ -33,7 +34,7 @@ impl Destination {
 }
 
 enum Sink {
-    File(BufWriter<File>),
+    File(Box<FileSink>),
     Stdout(BufWriter<Stdout>),
 }
 
@@ -71,7 +72,7 @@ impl Output {
         if existing.as_ref().is_some_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
             // A device or a named pipe cannot be replaced by renaming.
             let file = File::options().write(true).open(&target)?;
-            return Ok(Self { sink: Sink::File(BufWriter::new(file)), temporary: None });
+            return Ok(Self { sink: Sink::File(Box::new(FileSink::new(file, &target)?)), temporary: None });
         }
         if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder; a file is wanted"));
@@ -82,14 +83,18 @@ impl Output {
         if let Some(metadata) = existing {
             file.set_permissions(metadata.permissions())?;
         }
-        Ok(Self { sink: Sink::File(BufWriter::new(file)), temporary: Some(temporary) })
+        Ok(Self { sink: Sink::File(Box::new(FileSink::new(file, path)?)), temporary: Some(temporary) })
     }
 
     /// Writes out what is buffered and gives the file its name.
-    pub fn commit(mut self) -> io::Result<()> {
-        self.flush()?;
-        let (Sink::File(file), Some(temporary)) = (&self.sink, self.temporary.take()) else { return Ok(()) };
-        file.get_ref().sync_all()?;
+    pub fn commit(self) -> io::Result<()> {
+        let Self { sink, temporary } = self;
+        let file = match sink {
+            Sink::Stdout(mut stdout) => return stdout.flush(),
+            Sink::File(file) => file.finish()?,
+        };
+        let Some(temporary) = temporary else { return Ok(()) };
+        file.sync_all()?;
         fs::rename(&temporary.path, &temporary.target)
     }
 }

@@ -3,14 +3,18 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value};
 
 use crate::feedback::Feedback;
 
 use super::columns::{ColumnMap, FieldNames};
+use super::compression::{self, OpenFile};
 use super::convert::{to_feedback, type_name};
 use super::delimited::{MAX_FIELDS, Record, Records, sniff_delimiter};
+use super::parquet_source::ParquetSource;
 use super::source::{Line, Source};
 use super::{DEFAULT_MAX_ROW_BYTES, InputFormat, RowError, RowPlace, RowProblem, TableError};
 
@@ -73,6 +77,7 @@ enum Rows {
     Delimited { records: Box<Records>, header: Vec<String> },
     Objects,
     Lines,
+    Parquet(Box<ParquetSource>),
 }
 
 /// A row's columns, or what is wrong with the row.
@@ -89,6 +94,8 @@ pub struct TableReader {
     table: String,
     max_row_bytes: usize,
     rows_read: u64,
+    /// Bytes of the compressed file that were read, if it is one.
+    compressed_position: Option<Arc<AtomicU64>>,
     buffer: Vec<u8>,
     ended: bool,
 }
@@ -104,17 +111,42 @@ impl TableReader {
             Input::File(path) => {
                 let format = options.format.or_else(|| InputFormat::of_path(path));
                 let Some(format) = format else {
-                    let allowed = ".csv, .tsv, .jsonl, .ndjson, .txt";
+                    let allowed = ".csv, .tsv, .jsonl, .ndjson, .txt, each also with .gz or .zst, and .parquet";
                     return Err(TableError::UnknownFormat { path: path.clone(), allowed });
                 };
                 let table = path.display().to_string();
-                let file = File::open(path).map_err(|reason| TableError::Read { table: table.clone(), reason })?;
-                Self::from_reader(&table, Box::new(file), &ReaderOptions { format: Some(format), ..options.clone() })
+                let read_error = |reason| TableError::Read { table: table.clone(), reason };
+                if format == InputFormat::Parquet {
+                    return Self::from_parquet(&table, File::open(path).map_err(read_error)?, options);
+                }
+                let OpenFile { bytes, position } = compression::open(path).map_err(read_error)?;
+                let options = ReaderOptions { format: Some(format), ..options.clone() };
+                let reader = Self::from_reader(&table, bytes, &options)?;
+                Ok(Self { compressed_position: position, ..reader })
             }
         }
     }
 
-    /// Reads a table from bytes; `table` names it in messages.
+    fn from_parquet(table: &str, file: File, options: &ReaderOptions) -> Result<Self, TableError> {
+        let rows = ParquetSource::open(file, table)?;
+        let names = FieldNames::for_header(&options.columns, rows.header(), table)?;
+        let nothing = Source::new(Box::new(std::io::empty()));
+        Ok(Self {
+            source: nothing.map_err(|reason| TableError::Read { table: table.to_owned(), reason })?,
+            rows: Rows::Parquet(Box::new(rows)),
+            names,
+            format: InputFormat::Parquet,
+            dialect: None,
+            table: table.to_owned(),
+            max_row_bytes: options.max_row_bytes,
+            rows_read: 0,
+            compressed_position: None,
+            buffer: Vec::new(),
+            ended: false,
+        })
+    }
+
+    /// Reads a table from bytes; `table` names it in messages. Parquet is read from its end, so only from a file.
     ///
     /// # Errors
     /// As [`TableReader::open`].
@@ -131,6 +163,10 @@ impl TableReader {
             InputFormat::Csv => Some(sniff_delimiter(source.head())),
             InputFormat::Tsv => Some(b'\t'),
             InputFormat::Jsonl | InputFormat::Lines => None,
+            InputFormat::Parquet => {
+                let problem = "Parquet is read from a file, not from a pipe".to_owned();
+                return Err(TableError::Header { table: table.to_owned(), problem });
+            }
         };
         let dialect = delimiter.map(|delimiter| Dialect { delimiter, bom: source.has_bom() });
         let (rows, names, rows_read) = match (format, delimiter) {
@@ -154,6 +190,7 @@ impl TableReader {
             table,
             max_row_bytes,
             rows_read,
+            compressed_position: None,
             buffer: Vec::new(),
             ended: false,
         })
@@ -169,6 +206,7 @@ impl TableReader {
         match &self.rows {
             Rows::Delimited { header, .. } => Some(header.clone()),
             Rows::Lines => Some(self.names.text.clone()),
+            Rows::Parquet(rows) => Some(rows.header().to_vec()),
             Rows::Objects => None,
         }
     }
@@ -176,6 +214,15 @@ impl TableReader {
     /// The delimiter and the byte order mark, for CSV and TSV.
     pub fn dialect(&self) -> Option<Dialect> {
         self.dialect
+    }
+
+    /// Bytes of the file up to and with the last row.
+    fn bytes_read(&self) -> u64 {
+        match (&self.rows, &self.compressed_position) {
+            (Rows::Parquet(rows), _) => rows.position(),
+            (_, Some(position)) => position.load(Ordering::Relaxed),
+            (_, None) => self.source.position(),
+        }
     }
 
     /// The next row's columns with its place, or the problem; `None` at the end.
@@ -193,6 +240,11 @@ impl TableReader {
                 };
                 self.rows_read += 1;
                 Ok(Some((RowPlace { number: self.rows_read, line }, columns)))
+            }
+            Rows::Parquet(rows) => {
+                let Some(columns) = rows.next()? else { return Ok(None) };
+                self.rows_read += 1;
+                Ok(Some((RowPlace { number: self.rows_read, line: self.rows_read }, columns)))
             }
             Rows::Objects | Rows::Lines => loop {
                 let number = self.source.line();
@@ -236,7 +288,7 @@ impl Iterator for TableReader {
         };
         let row = columns.and_then(|columns| {
             let feedback = to_feedback(&columns, &self.names, || place.number.to_string())?;
-            Ok(Row { place, feedback, columns, position: self.source.position() })
+            Ok(Row { place, feedback, columns, position: self.bytes_read() })
         });
         Some(row.map_err(|problem| RowError { place, problem }.into()))
     }
@@ -451,7 +503,7 @@ mod tests {
         };
         assert_eq!(
             open("a.xlsx"),
-            "a.xlsx: the ending tells no format; allowed: .csv, .tsv, .jsonl, .ndjson, .txt, or name the format"
+            "a.xlsx: the ending tells no format; allowed: .csv, .tsv, .jsonl, .ndjson, .txt, each also with .gz or .zst, and .parquet, or name the format"
         );
         assert!(open("no/such.csv").starts_with("no/such.csv: "));
     }

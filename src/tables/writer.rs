@@ -12,8 +12,8 @@ use super::output::Output;
 use super::parquet_rows::ParquetRows;
 use super::{Destination, Dialect, OutputFormat, Row, TableError};
 
-/// The column of tags in JSON Lines.
-const TAGS: &str = "tags";
+/// The column of all tags in JSON Lines.
+pub const TAGS_COLUMN: &str = "tags";
 
 /// How a table is written.
 #[derive(Debug, Clone, Default)]
@@ -179,7 +179,7 @@ fn refuse_tags_column<'a>(
     prefix: &str,
     row: Option<&Row>,
 ) -> Result<(), TableError> {
-    let taken = |name: &&String| name.strip_prefix(prefix) == Some(TAGS);
+    let taken = |name: &&String| name.strip_prefix(prefix) == Some(TAGS_COLUMN);
     match names.find(taken) {
         Some(column) => Err(TableError::ColumnTaken { place: row.map(|row| row.place), column: column.clone() }),
         None => Ok(()),
@@ -200,7 +200,7 @@ impl Serialize for TaggedObject<'_> {
         for (name, value) in self.columns {
             map.serialize_entry(name, value)?;
         }
-        map.serialize_entry(&format!("{}{TAGS}", self.prefix), self.tags)?;
+        map.serialize_entry(&format!("{}{TAGS_COLUMN}", self.prefix), self.tags)?;
         map.end()
     }
 }

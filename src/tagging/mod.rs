@@ -13,6 +13,7 @@ mod examples;
 pub mod heads;
 mod judge;
 mod opinions;
+mod patience;
 mod reading;
 mod routing;
 mod sentiment;
@@ -32,6 +33,7 @@ pub use engine::{EncoderIdentity, EngineError, SentimentAt, TaggingEngine, Taggi
 pub use examples::{ExampleVectors, ExamplesError};
 pub use judge::JudgeError;
 pub(crate) use judge::{Unseen, weight_beside_examples};
+pub use patience::tag_patiently;
 pub(crate) use sentiment::labelled_examples as sentiment_examples;
 
 use crate::feedback::{Feedback, named_enum};

@@ -191,7 +191,7 @@ impl Writer for HeldWriter {
         self.begun.fetch_add(1, Ordering::SeqCst);
         self.may.acquire().await.unwrap().forget();
         assert!(!self.panics.load(Ordering::SeqCst), "panicked on purpose");
-        Ok(format!("Черновик {}", self.begun.load(Ordering::SeqCst)))
+        Ok(format!("Здравствуйте! Это черновик ответа номер {}", self.begun.load(Ordering::SeqCst)))
     }
 
     async fn note(&self, _: NoteBrief, _: Instant) -> Result<WrittenNote, WriterError> {

@@ -11,8 +11,8 @@ use super::super::render::NameLanguage;
 
 /// Tag one text, or each row of a table
 ///
-/// A text is printed for people, its evidence underlined. A table (CSV, TSV, JSON Lines, or one text a line) is written with
-/// its own columns and those of the tags, rows in their order.
+/// A text is printed for people, its evidence underlined. A table (CSV, TSV, JSON Lines, or one text a line, each also as .gz or
+/// .zst; Parquet) is written with its own columns and those of the tags, rows in their order.
 ///
 /// Exit codes: 0 done, also when rows were skipped (the summary counts them); 2 bad input or usage; 1 a failure of otklik;
 /// 130 interrupted. An output file appears under its name only when it is whole.
@@ -57,10 +57,10 @@ pub struct ClassifyArgs {
     #[arg(long, value_name = "ID")]
     pub language_model: Option<String>,
 
-    /// Write the tagged table here; the ending tells the format (.jsonl, .csv, .tsv, .parquet); `-` (the default) is standard output
+    /// Write the tagged table here; the ending tells the format (.jsonl, .csv, .tsv, each also with .gz or .zst, .parquet); `-` (the default) is standard output
     #[arg(short, long, value_name = "PATH", help_heading = "Tables")]
     pub output: Option<PathBuf>,
-    /// Format of the input: csv, tsv, jsonl, lines; by default the ending tells, and on standard input `{` begins JSON Lines
+    /// Format of the input: csv, tsv, jsonl, lines, parquet; by default the ending tells, and on standard input `{` begins JSON Lines
     #[arg(long, help_heading = "Tables")]
     pub format: Option<InputFormat>,
     /// Format of the output: jsonl, csv, tsv, parquet; by default the ending tells, and standard output is JSON Lines

@@ -2,26 +2,24 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::StreamExt;
-use otklik::feedback::Feedback;
 use otklik::tables::{
-    Destination, Input, OutputFormat, ReaderOptions, Row, RowPlace, TableError, TableReader, TableWriter, WriterOptions,
+    Destination, Input, OutputFormat, Preparation, ReaderOptions, Row, RowPlace, TableError, TableReader, TableWriter,
+    WriterOptions,
 };
-use otklik::tagging::{Tagger, TaggingError, Urgency};
+use otklik::tagging::{Tagger, TaggingError, tag_patiently};
 use otklik::tags::Tags;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::progress::{Progress, Summary};
-use super::{Failure, OnError, Preparation};
+use super::{Failure, OnError};
 
 /// Texts that are tagged side by side, and rows that wait before and behind them.
 const IN_FLIGHT: usize = 64;
-/// How long one text may be turned away by a full queue before that counts as a failure.
-const OVERLOAD_PATIENCE: Duration = Duration::from_secs(120);
 /// How long an interrupted writer may take to remove its file.
 const CLEANUP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -167,7 +165,7 @@ async fn tag_row(
     let bad = |message: String| RowFailure::Bad(format!("{place}: {message}"));
     preparation.apply(&mut row.feedback).map_err(bad)?;
     match tag_patiently(&row.feedback, tagger.as_ref()).await {
-        Ok(tags) => Ok(Box::new(TaggedRow { row, tags })),
+        Ok(tagged) => Ok(Box::new(TaggedRow { row, tags: tagged.tags })),
         Err(error @ TaggingError::Invalid { .. }) => Err(bad(error.to_string())),
         Err(error) => Err(RowFailure::Fatal(Failure::Ours(our_fault(place, error)))),
     }
@@ -175,22 +173,6 @@ async fn tag_row(
 
 fn our_fault(place: RowPlace, error: TaggingError) -> anyhow::Error {
     anyhow::Error::new(error).context(place.to_string())
-}
-
-/// A full queue is no reason to give up: nobody waits for a row of a table as a caller waits for an answer.
-async fn tag_patiently(feedback: &Feedback, tagger: &dyn Tagger) -> Result<Tags, TaggingError> {
-    let give_up = Instant::now() + OVERLOAD_PATIENCE;
-    let mut pause = Duration::from_millis(10);
-    loop {
-        match tagger.tag(feedback.clone(), Urgency::BULK).await {
-            Ok(tagged) => return Ok(tagged.tags),
-            Err(TaggingError::Overloaded { .. }) if Instant::now() < give_up => {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(1));
-            }
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// A thread of its own, as reading a pipe may block for ever and nothing must wait for it when the command ends.
@@ -262,11 +244,12 @@ mod tests {
     use std::fs;
     use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
 
     use async_trait::async_trait;
-    use otklik::feedback::Body;
+    use otklik::feedback::{Body, Feedback};
     use otklik::tagging::corrections::CorrectedCase;
-    use otklik::tagging::{Tagged, TaggerCounts};
+    use otklik::tagging::{Tagged, TaggerCounts, Urgency};
     use otklik::tags::{Provenance, TeamId, TopicId};
     use serde_json::{Value, json};
 

@@ -1,0 +1,34 @@
+//! Re-tagging of files: plans, previews and runs that go on where they were stopped.
+//!
+//! Enters: names of files, folders and patterns, and a tagger. Leaves: the same tables with new tags, written part by part so that
+//! a run that is killed loses no finished part; or a [`Preview`] of what would change, with nothing written. Never here: protobuf,
+//! terminals, models.
+
+mod earlier;
+mod error;
+mod identity;
+mod journal;
+mod parts;
+mod plan;
+mod preview;
+mod rows;
+mod run;
+mod sample;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+pub use error::RetagError;
+pub use identity::FileIdentity;
+pub use plan::{Outputs, Plan, PlanError, PlannedFile, Target};
+pub use preview::{Move, Preview, preview};
+pub use rows::RetagOptions;
+pub use run::{RetagRun, Start};
+pub use sample::{Sample, UnknownSample};
+pub use summary::{BadFile, Counts, Summary, Watch};
+
+/// The most files of one run.
+pub const MAX_FILES: usize = 1_000_000;
+
+/// Rows of a part unless told otherwise: what a run that is killed tags again at most.
+pub const DEFAULT_PART_ROWS: u64 = 2_000;
