@@ -1,7 +1,7 @@
 //! A text as somebody wrote it, with placeholders for personal data, and the way back to the original.
 
 use crate::feedback::CharSpan;
-use crate::text::{MaskedKind, Prepared, prepare};
+use crate::text::{MaskedKind, Prepared, is_invisible, prepare};
 
 /// One place of personal data in an original text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,9 +89,10 @@ impl MaskedText {
     }
 }
 
-/// A text masked as it stands.
+/// A text masked as it stands, but for what no reader sees: nobody sends on what is hidden in it.
 pub(crate) fn masked(text: &str) -> String {
-    MaskedText::of(text).text()
+    let seen: String = text.chars().filter(|character| !is_invisible(*character)).collect();
+    MaskedText::of(&seen).text()
 }
 
 /// Words of letters and digits, in lower case, with one space before, between and after them.
@@ -126,6 +127,7 @@ mod tests {
     fn a_text_keeps_its_form_and_loses_personal_data() {
         let text = "Меня зовут  Ольга.\n\nТел. 8 900 123-45-67, жду!!!!!!";
         assert_eq!(masked(text), "Меня зовут  [NAME_1].\n\nТел. [PHONE_1], жду!!!!!!");
+        assert_eq!(masked("Спасибо\u{e0046}\u{200b}!"), "Спасибо!");
         let whole = MaskedText::of(text);
         assert_eq!(whole.under(CharSpan::new(14, 15)), "[NAME_1]", "part of a name is all of it");
     }

@@ -19,6 +19,7 @@ use crate::feedback::CharSpan;
 use crate::tags::Language;
 
 pub use masking::{MaskedItem, MaskedKind};
+pub(crate) use normalise::is_invisible;
 pub use transcript::parse_transcript;
 pub use words::Word;
 

@@ -255,5 +255,5 @@ async fn nothing_waits_for_the_language_model_and_what_it_writes_too_late_is_dro
     writer.panics.store(true, Ordering::SeqCst);
     conversation.take(customer("Алло")).unwrap();
     let last = told(&mut conversation).await;
-    assert_eq!(slots(&last).last(), Some(&(Slot::Draft, 4, false)), "{last:?}");
+    assert!(slots(&last).contains(&(Slot::Draft, 4, false)), "{last:?}");
 }

@@ -125,7 +125,8 @@ impl<'a> Grounds<'a> {
 
     /// True for other words about what one turn says.
     pub(super) fn bear_retelling(&self, text: &str, said: &Said) -> bool {
-        Vocabulary::of(std::iter::once(said)).holds(text) && self.are_made(text)
+        let of_turn = Vocabulary::of(std::iter::once(said));
+        of_turn.has_numbers(text) && of_turn.has_words(text, 1) && self.are_made(text)
     }
 
     /// True if every promise that a text tells of was made by us in the conversation.
