@@ -1,6 +1,6 @@
 //! A language model beside the models of tagging: asked which topic a text has, under the enumeration of all topics.
 //!
-//! Enters: [`Feedback`](crate::feedback::Feedback), the tags that the other models gave it, and a language model. Leaves: the same
+//! Enters: [`Feedback`], the tags that the other models gave it, and a language model. Leaves: the same
 //! tags, with a topic more if the model was sure enough of one, and what was asked in their provenance. The model never writes: it
 //! says how probable each of the given names is, so nothing in a text can make it answer anything else. Never here: which model it is,
 //! how it computes, transport.
