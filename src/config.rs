@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::feedback::named_enum;
-use crate::inference::Kernel;
+use crate::inference::{Kernel, LanguageModelKernel};
 use crate::tagging::Consult;
 pub use sources::{ConfigError, Origin, Problem};
 use sources::{Given, Source};
@@ -323,6 +323,8 @@ settings! {
 
     /// The language model, where one is configured.
     language_model: LanguageModelConfig {
+        /// How it computes: "auto" is on a GPU where this build and machine have one, else "cpu", the processor's 8-bit instructions; "cuda" on a GPU; "f32" in 32 bits, the slow reference.
+        kernel: LanguageModelKernel = LanguageModelKernel::Auto, OneOf(&["auto", "cpu", "f32", "cuda"]);
         /// Threads that compute for it; 0 is one a core.
         threads: usize = 0, Integer(0, 1_024);
         /// Most tokens of a prompt and its answer together; a model that reads fewer sets the limit. Memory grows with it.

@@ -27,6 +27,7 @@ pub fn load_language_model(config: &Config, id: &str) -> Result<LocalModel, Asse
         id: entry.id.clone(),
         sha256: verified.weights_sha256.clone(),
         path: verified.weights.clone(),
+        kernel: config.language_model.kernel,
         threads: config.language_model.threads,
         context: config.language_model.context,
         queue_limit: config.language_model.queue_limit,

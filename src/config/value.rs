@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{Consult, KeptTexts, LogFormat, LogLevel, Quantisation};
-use crate::inference::Kernel;
+use crate::inference::{Kernel, LanguageModelKernel};
 
 /// What is allowed as the value of a key.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -221,6 +221,16 @@ impl Value for Consult {
 }
 
 impl Value for Kernel {
+    fn read(text: &str, _: &Allowed) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for LanguageModelKernel {
     fn read(text: &str, _: &Allowed) -> Option<Self> {
         text.parse().ok()
     }

@@ -30,6 +30,20 @@ named_enum! {
     }
 }
 
+named_enum! {
+    /// Where and how a language model computes.
+    LanguageModelKernel {
+        /// On a GPU in builds with the feature `cuda` where there is one, else with this processor's 8-bit instructions.
+        Auto = "auto",
+        /// With this processor's 8-bit instructions, on weights in 4 and 8 bits.
+        Cpu = "cpu",
+        /// In 32 bits, on candle: the reference that the others are compared with. Slow, and takes 4 bytes a weight.
+        F32 = "f32",
+        /// On candle, on the first NVIDIA GPU, weights as the file has them; in builds with the feature `cuda`.
+        Cuda = "cuda",
+    }
+}
+
 /// This machine lacks a kernel's instructions or device, or this build the feature for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(

@@ -25,7 +25,7 @@ mod tests;
 
 pub use cache::{CacheCounts, EncodingCache};
 pub use encoder::{Depth, EncodeInput, EncodePlan, Encoder, EncoderSpec, Encoding, PassOutput, Role};
-pub use kernel::{Kernel, KernelMissing};
+pub use kernel::{Kernel, KernelMissing, LanguageModelKernel};
 pub(crate) use kernels::{HalfProducts, Operand, Room, vectorise};
 pub use language_model::{
     Answer, AnswerForm, ChatMessage, ChatRole, FinishReason, Generation, LanguageModel, LanguageModelError, Listener,
@@ -82,6 +82,14 @@ pub enum InferenceError {
         available_mb: usize,
         /// Tokens of keys and values that are counted in.
         context: usize,
+    },
+    /// A GPU is wanted, and there is none to be used.
+    #[error(
+        "language_model.kernel is \"cuda\", and no NVIDIA GPU can be used: {problem}; allowed without one: auto, cpu, f32"
+    )]
+    NoGpu {
+        /// What the device or the build lacks.
+        problem: String,
     },
     /// The tokeniser refused a text.
     #[error("the text can't be split into tokens: {0}")]

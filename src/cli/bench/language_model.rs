@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use otklik::assembly;
 use otklik::config::Config;
-use otklik::inference::LanguageModel;
+use otklik::inference::{LanguageModel, LanguageModelKernel};
 use serde::Serialize;
 
 use super::{quantile, resident_mb};
@@ -30,6 +30,9 @@ pub struct LanguageModelArgs {
     /// Threads; without it as `language_model.threads` says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
     threads: Option<u16>,
+    /// Where and how it computes: short for --set language_model.kernel=NAME
+    #[arg(long, value_name = "NAME")]
+    kernel: Option<LanguageModelKernel>,
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     prompt_tokens: u32,
@@ -66,6 +69,7 @@ pub fn run(args: &LanguageModelArgs, mut config: Config) -> anyhow::Result<ExitC
     if let Some(threads) = args.threads {
         config.language_model.threads = usize::from(threads);
     }
+    config.language_model.kernel = args.kernel.unwrap_or(config.language_model.kernel);
     let (prompt_tokens, answer_tokens) = (args.prompt_tokens as usize, args.answer_tokens as usize);
     config.language_model.context = config.language_model.context.max(prompt_tokens + answer_tokens);
     let began = std::time::Instant::now();

@@ -37,7 +37,7 @@ impl<'a> Sight<'a> {
     }
 
     /// The places that a row sees: some that follow each other, and single ones behind them.
-    fn of_row(self, row: usize, window: Option<usize>) -> (Range<usize>, &'a [usize]) {
+    pub fn of_row(self, row: usize, window: Option<usize>) -> (Range<usize>, &'a [usize]) {
         match self {
             Self::Following(first) => {
                 let end = first + row + 1;

@@ -1,14 +1,21 @@
 //! Keys and values of the tokens that a decoder has read: what it need not compute again.
 
 use super::shape::Shape;
+use super::tensor_layer::TensorCache;
 
 /// Positions whose keys lie together, number by number: a query meets so many keys at a time.
 pub(super) const BLOCK: usize = 16;
 
 /// Those of one sequence, in all layers.
 pub(super) struct Cache {
-    layers: Vec<LayerCache>,
+    layers: Layers,
     tokens: Vec<u32>,
+}
+
+/// Keys and values of each layer, where its model computes.
+enum Layers {
+    Grouped(Vec<LayerCache>),
+    Tensors(Vec<TensorCache>),
 }
 
 /// Those of one layer.
@@ -35,7 +42,12 @@ impl Cache {
             width: shape.head_width,
             capacity,
         };
-        Self { layers: (0..shape.layers).map(|_| layer()).collect(), tokens: Vec::new() }
+        Self { layers: Layers::Grouped((0..shape.layers).map(|_| layer()).collect()), tokens: Vec::new() }
+    }
+
+    /// With tensors for each layer.
+    pub fn on_tensors(layers: Vec<TensorCache>) -> Self {
+        Self { layers: Layers::Tensors(layers), tokens: Vec::new() }
     }
 
     /// Tokens that were read.
@@ -59,7 +71,17 @@ impl Cache {
     }
 
     pub fn layer_mut(&mut self, layer: usize) -> Option<&mut LayerCache> {
-        self.layers.get_mut(layer)
+        match &mut self.layers {
+            Layers::Grouped(layers) => layers.get_mut(layer),
+            Layers::Tensors(_) => None,
+        }
+    }
+
+    pub fn tensors_mut(&mut self, layer: usize) -> Option<&mut TensorCache> {
+        match &mut self.layers {
+            Layers::Grouped(_) => None,
+            Layers::Tensors(layers) => layers.get_mut(layer),
+        }
     }
 }
 

@@ -17,13 +17,12 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use super::cache::Cache;
-use super::model::{Model, bytes_needed};
+use super::computing::{Computing, Place};
 use super::tensors::Tensors;
 use super::{ChatTemplate, Grammar, GrammarEnv, Sampler, StopWatch, Vocabulary};
-use crate::inference::kernels::GroupedKernel;
 use crate::inference::{
     Answer, AnswerForm, ChatMessage, FinishReason, Generation, InferenceError, LanguageModel, LanguageModelError,
-    Listener, Usage,
+    LanguageModelKernel, Listener, Usage,
 };
 
 /// Tokens that are read at a time: whether the call is still wanted is asked in between.
@@ -41,6 +40,8 @@ pub struct LocalModelOptions {
     pub sha256: String,
     /// The GGUF file.
     pub path: PathBuf,
+    /// Where and how it computes.
+    pub kernel: LanguageModelKernel,
     /// Threads that multiply; 0 is one a core.
     pub threads: usize,
     /// Most tokens of messages and answer together; less if the model reads less.
@@ -59,7 +60,7 @@ pub struct LocalModel {
     sha256: String,
     path: PathBuf,
     context: usize,
-    kernel: GroupedKernel,
+    kernel: &'static str,
     threads: usize,
     vocabulary: Arc<Vocabulary>,
     queue_limit: usize,
@@ -99,7 +100,9 @@ impl LocalModel {
         let path = options.path.clone();
         let bad = |problem: String| InferenceError::Format { path: path.clone(), problem };
         let context = options.context;
-        check_memory(&options)?;
+        let place = Place::of(options.kernel)?;
+        let mut tensors = Tensors::open(&path)?;
+        check_memory(&options, &tensors, &place)?;
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -110,15 +113,13 @@ impl LocalModel {
             .start_handler(|_| give_way())
             .build()
             .map_err(|error| bad(format!("threads can't be started: {error}")))?;
-        let kernel = GroupedKernel::best();
-        let mut tensors = Tensors::open(&path)?;
         let vocabulary = Vocabulary::read(tensors.metadata()).map_err(|error| bad(error.to_string()))?;
         let vocabulary = Arc::new(vocabulary);
         let chat =
             ChatTemplate::read(tensors.metadata(), Arc::clone(&vocabulary)).map_err(|error| bad(error.to_string()))?;
         let (grammars, model) = std::thread::scope(|scope| {
             let grammars = scope.spawn(|| GrammarEnv::new(Arc::clone(&vocabulary)));
-            let model = pool.install(|| Model::load(&mut tensors, kernel));
+            let model = pool.install(|| Computing::load(&mut tensors, &place));
             (grammars.join(), model)
         });
         let grammars = grammars.map_err(|_| bad("its grammars could not be made".to_owned()))?;
@@ -128,7 +129,7 @@ impl LocalModel {
             return Err(bad(problem));
         }
         let context = context.min(model.shape().context);
-        let caches = (0..options.remembered.max(1)).map(|_| Cache::new(model.shape(), context)).collect();
+        let caches = (0..options.remembered.max(1)).map(|_| model.cache(context)).collect();
         let worker = Worker { model, vocabulary: Arc::clone(&vocabulary), chat, grammars, context, caches };
         let (sender, receiver) = sync_channel(options.queue_limit.max(1));
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -145,7 +146,7 @@ impl LocalModel {
             sha256: options.sha256,
             path: options.path,
             context,
-            kernel,
+            kernel: place.name(),
             threads,
             vocabulary,
             queue_limit: options.queue_limit.max(1),
@@ -160,9 +161,9 @@ impl LocalModel {
         &self.path
     }
 
-    /// Instructions that multiply.
+    /// Instructions or device that multiply.
     pub fn kernel(&self) -> &'static str {
-        self.kernel.name()
+        self.kernel
     }
 
     /// Threads that multiply.
@@ -265,9 +266,9 @@ impl LanguageModel for LocalModel {
 }
 
 /// Refuses a model that would not fit, before a byte of it is read.
-fn check_memory(options: &LocalModelOptions) -> Result<(), InferenceError> {
-    let needed = bytes_needed(&options.path, options.context)?;
-    let Some(available) = options.memory_limit.or_else(free_memory) else { return Ok(()) };
+fn check_memory(options: &LocalModelOptions, tensors: &Tensors, place: &Place) -> Result<(), InferenceError> {
+    let needed = place.bytes_needed(tensors, options.context)?;
+    let Some(available) = options.memory_limit.or_else(|| place.free_memory()) else { return Ok(()) };
     if needed > available {
         return Err(InferenceError::Memory {
             path: options.path.clone(),
@@ -279,16 +280,9 @@ fn check_memory(options: &LocalModelOptions) -> Result<(), InferenceError> {
     Ok(())
 }
 
-/// Memory that the machine could give, in bytes, where it says so.
-fn free_memory() -> Option<usize> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let kilobytes = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?.trim().trim_end_matches(" kB");
-    kilobytes.trim().parse::<usize>().ok().map(|kilobytes| kilobytes * 1_024)
-}
-
 /// What the thread has.
 struct Worker {
-    model: Model,
+    model: Computing,
     vocabulary: Arc<Vocabulary>,
     chat: ChatTemplate,
     grammars: GrammarEnv,
@@ -383,7 +377,7 @@ impl Worker {
             // Those of the last tokens may be spread over two parts.
             let of_part = (start + part.len()).saturating_sub(start.max(ends - last.min(ends)));
             let go_on = || wanted.goes_on();
-            match self.model.read(part, of_part, cache, &go_on) {
+            match self.model.read(part, of_part, cache, &go_on)? {
                 Some(read) => states.extend(read),
                 None => {
                     wanted.check()?;
@@ -395,10 +389,10 @@ impl Worker {
     }
 
     /// Scores of tokens that the vocabulary has.
-    fn scores(&self, state: &[f32]) -> Vec<f32> {
-        let mut scores = self.model.scores(state);
+    fn scores(&self, state: &[f32]) -> Result<Vec<f32>, LanguageModelError> {
+        let mut scores = self.model.scores(state)?;
         scores.truncate(self.vocabulary.len());
-        scores
+        Ok(scores)
     }
 
     fn prompt(&self, messages: &[ChatMessage], answer_tokens: usize) -> Result<Vec<u32>, LanguageModelError> {
@@ -470,7 +464,7 @@ impl Worker {
             }
             let state = self.read(cache, &pending, 1, wanted)?;
             pending.clear();
-            let mut scores = self.scores(&state);
+            let mut scores = self.scores(&state)?;
             let mask = grammar.mask()?;
             let token = sampler.choose(&mut scores, mask.as_ref())?;
             first_at.get_or_insert_with(Instant::now);
@@ -499,7 +493,7 @@ impl Worker {
         let began = Instant::now();
         let next = |cache: &mut Cache, tokens: &[u32]| -> Result<u32, LanguageModelError> {
             let state = self.read(cache, tokens, 1, wanted)?;
-            let scores = self.scores(&state);
+            let scores = self.scores(&state)?;
             let best = (0u32..).zip(&scores).max_by(|one, other| one.1.total_cmp(other.1));
             Ok(best.map_or(0, |(token, _)| token))
         };

@@ -1,7 +1,5 @@
 //! A decoder: tokens to the scores of the token that comes next.
 
-use std::path::Path;
-
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
@@ -9,7 +7,7 @@ use super::attention::Sight;
 use super::cache::Cache;
 use super::layer::{Layer, Multiplier, Norm, Projected, Spread};
 use super::rotary::{Rotary, Turns};
-use super::shape::{Architecture, Shape};
+use super::shape::Shape;
 use super::tensors::Tensors;
 use crate::inference::InferenceError;
 use crate::inference::kernels::{GroupedKernel, GroupedMatrix, GroupedRows};
@@ -48,11 +46,7 @@ impl Model {
             true => Some(tensors.matrix("output.weight", hidden, vocabulary, 0..vocabulary)?),
             false => None,
         };
-        let factors_name = match shape.architecture {
-            Architecture::Phi3 => "rope_factors_short.weight",
-            _ => "rope_freqs.weight",
-        };
-        let factors = tensors.vector_if_any(factors_name, shape.rotary_width / 2)?;
+        let factors = tensors.vector_if_any(shape.rotary_factors(), shape.rotary_width / 2)?;
         let layers = (0..shape.layers).map(|index| Layer::take(tensors, index, &shape)).collect::<Result<_, _>>()?;
         Ok(Self {
             rotary: Rotary::new(&shape, shape.rotary_base, shape.rotary_factor, factors.as_deref()),
@@ -198,11 +192,4 @@ impl Model {
         multiplier.products(&rows, states.len() / hidden, &mut [(matrix, &mut scores)]);
         scores
     }
-}
-
-/// Bytes that a model would take, with keys and values of so many positions; known before it is loaded.
-pub(super) fn bytes_needed(path: &Path, positions: usize) -> Result<usize, InferenceError> {
-    let tensors = Tensors::open(path)?;
-    let shape = Shape::read(tensors.metadata()).map_err(|problem| tensors.bad(problem))?;
-    Ok(tensors.bytes() + shape.cache_bytes(positions))
 }

@@ -48,6 +48,26 @@ impl Rotary {
 }
 
 impl Turns {
+    /// Positions.
+    pub fn positions(&self) -> usize {
+        self.turns.len() / self.of_position.max(1)
+    }
+
+    /// Pairs of numbers that a position turns.
+    pub fn pairs_of_position(&self) -> usize {
+        self.of_position
+    }
+
+    /// Which numbers are a pair.
+    pub fn pairs(&self) -> RotaryPairs {
+        self.pairs
+    }
+
+    /// All sines and all cosines, by position, by pair.
+    pub fn columns(&self) -> (Vec<f32>, Vec<f32>) {
+        self.turns.iter().copied().unzip()
+    }
+
     /// Turns rows of heads, those of the positions from `from` on.
     pub fn apply(&self, rows: &mut [f32], row_width: usize, from: usize) {
         let turns = self.turns.get(from * self.of_position..).unwrap_or_default();

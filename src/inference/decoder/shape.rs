@@ -194,6 +194,14 @@ impl Shape {
         })
     }
 
+    /// The tensor of what angles are divided by, where a file has it.
+    pub fn rotary_factors(&self) -> &'static str {
+        match self.architecture {
+            Architecture::Phi3 => "rope_factors_short.weight",
+            _ => "rope_freqs.weight",
+        }
+    }
+
     /// Positions that a layer looks back at, its own included; `None` is all.
     pub fn window(&self, layer: usize) -> Option<usize> {
         self.sliding.filter(|sliding| !(layer + 1).is_multiple_of(sliding.every)).map(|sliding| sliding.window)

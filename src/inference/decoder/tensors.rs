@@ -6,9 +6,9 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use candle_core::Device;
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
-use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
+use candle_core::{Device, Tensor};
 use half::f16;
 
 use crate::inference::InferenceError;
@@ -19,6 +19,26 @@ const GROUP: usize = 32;
 
 /// Weights of a block of Q4_K.
 const SUPER: usize = 256;
+
+/// Where candle's tensors are made.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub device: Device,
+    /// True if weights become numbers of 32 bits; else they stay as the file has them, and what they are multiplied by is rounded.
+    pub in_32_bits: bool,
+}
+
+impl Target {
+    /// The processor, in 32 bits: the reference.
+    pub fn reference() -> Self {
+        Self { device: Device::Cpu, in_32_bits: true }
+    }
+
+    /// A GPU, with weights as the file has them.
+    pub fn gpu(device: Device) -> Self {
+        Self { device, in_32_bits: false }
+    }
+}
 
 /// A file, open.
 pub(super) struct Tensors {
@@ -58,6 +78,24 @@ impl Tensors {
         self.content.tensor_infos.values().map(bytes_of).sum()
     }
 
+    /// Bytes of all tensors with numbers in 32 bits, and of the table of tokens as the file has it.
+    pub fn bytes_in_32_bits(&self) -> usize {
+        let table = self.content.tensor_infos.get("token_embd.weight").map_or(0, bytes_of_file);
+        let numbers = self.content.tensor_infos.values().map(|info| info.shape.elem_count() * size_of::<f32>());
+        table + numbers.sum::<usize>()
+    }
+
+    /// Bytes of all tensors as the file has them; numbers that are not grouped take 32 bits each.
+    pub fn bytes_in_file(&self) -> usize {
+        let infos = self.content.tensor_infos.values();
+        infos
+            .map(|info| match info.ggml_dtype {
+                GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16 => info.shape.elem_count() * size_of::<f32>(),
+                _ => bytes_of_file(info),
+            })
+            .sum()
+    }
+
     /// Rows of a matrix.
     pub fn rows(&self, name: &str) -> Option<usize> {
         self.content.tensor_infos.get(name)?.shape.dims().first().copied()
@@ -74,10 +112,10 @@ impl Tensors {
         Ok(info)
     }
 
-    fn read(&mut self, name: &str, expected: &[usize]) -> Result<QTensor, InferenceError> {
+    fn read(&mut self, name: &str, expected: &[usize], device: &Device) -> Result<QTensor, InferenceError> {
         self.info(name, expected)?;
         let Self { content, file, .. } = self;
-        let info = content.tensor_infos.get(name).map(|info| info.read(file, content.tensor_data_offset, &Device::Cpu));
+        let info = content.tensor_infos.get(name).map(|info| info.read(file, content.tensor_data_offset, device));
         match info {
             Some(Ok(tensor)) => Ok(tensor),
             Some(Err(error)) => Err(self.bad(format!("tensor {name} can't be read: {error}"))),
@@ -111,7 +149,7 @@ impl Tensors {
 
     /// Numbers in 32 bits.
     pub fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, InferenceError> {
-        let tensor = self.read(name, &[length])?;
+        let tensor = self.read(name, &[length], &Device::Cpu)?;
         let values = tensor.dequantize(&Device::Cpu).and_then(|tensor| tensor.to_vec1());
         values.map_err(|error| self.bad(format!("tensor {name} can't be read: {error}")))
     }
@@ -119,6 +157,37 @@ impl Tensors {
     /// The same, if it is there.
     pub fn vector_if_any(&mut self, name: &str, length: usize) -> Result<Option<Vec<f32>>, InferenceError> {
         if self.has(name) { self.vector(name, length).map(Some) } else { Ok(None) }
+    }
+
+    /// The same as a tensor on a device.
+    pub fn tensor(&mut self, name: &str, length: usize, device: &Device) -> Result<Tensor, InferenceError> {
+        let numbers = self.vector(name, length)?;
+        Ok(Tensor::from_vec(numbers, length, device)?)
+    }
+
+    /// The same, if it is there.
+    pub fn tensor_if_any(
+        &mut self,
+        name: &str,
+        length: usize,
+        device: &Device,
+    ) -> Result<Option<Tensor>, InferenceError> {
+        if self.has(name) { self.tensor(name, length, device).map(Some) } else { Ok(None) }
+    }
+
+    /// A matrix that candle multiplies, `[outputs, inputs]`.
+    pub fn product(&mut self, name: &str, expected: &[usize], target: &Target) -> Result<QMatMul, InferenceError> {
+        let weights = self.read(name, expected, &target.device)?;
+        Ok(match target.in_32_bits {
+            true => QMatMul::Tensor(weights.dequantize(&target.device)?),
+            false => QMatMul::from_qtensor(weights)?,
+        })
+    }
+
+    /// A table of rows that are asked for one by one.
+    pub fn token_table(&mut self, name: &str, width: usize, rows: usize) -> Result<TokenTable, InferenceError> {
+        let kind = self.fill_buffer(name, &[rows, width])?;
+        Ok(TokenTable { kind, bytes: std::mem::take(&mut self.buffer), width, rows })
     }
 
     /// Some outputs of a matrix; `all` is how many it has.
@@ -133,6 +202,46 @@ impl Tensors {
         let made = grouped(kind, &self.buffer, inputs, all, outputs);
         made.map_err(|error| self.bad(format!("tensor {name} can't be read: {error}")))
     }
+}
+
+/// A row for each token, as the file has them.
+pub(super) struct TokenTable {
+    kind: GgmlDType,
+    bytes: Vec<u8>,
+    width: usize,
+    rows: usize,
+}
+
+impl TokenTable {
+    /// Tokens.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Rows of tokens, one behind the other.
+    pub fn rows(&self, tokens: &[u32]) -> candle_core::Result<Vec<f32>> {
+        let stride = self.bytes.len() / self.rows.max(1);
+        let mut numbers = Vec::with_capacity(tokens.len() * self.width);
+        for token in tokens {
+            let start = (*token as usize).saturating_mul(stride);
+            let Some(row) = self.bytes.get(start..start.saturating_add(stride)) else {
+                candle_core::bail!("token {token} is not among the {} of the model", self.rows)
+            };
+            numbers.extend(dequantised(self.kind, row, self.width)?);
+        }
+        Ok(numbers)
+    }
+}
+
+/// The numbers of a row.
+fn dequantised(kind: GgmlDType, row: &[u8], width: usize) -> candle_core::Result<Vec<f32>> {
+    let storage = QStorage::from_data(Cow::Borrowed(row), &Device::Cpu, kind)?;
+    QTensor::new(storage, (1, width))?.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()
+}
+
+/// Bytes of a tensor in the file.
+fn bytes_of_file(info: &TensorInfo) -> usize {
+    info.shape.elem_count() / info.ggml_dtype.block_size().max(1) * info.ggml_dtype.type_size()
 }
 
 /// Bytes of a tensor when it is ready: in 4 bits with scale and low, in 8 with a scale, or as it is.
@@ -170,9 +279,7 @@ fn grouped(
             Ok(row(output)?.chunks_exact(SUPER / 2 + 16).flat_map(groups_of_q4_k))
         }),
         kind => GroupedMatrix::of_floats(inputs, outputs.len(), |output, weights| {
-            let storage = QStorage::from_data(Cow::Owned(row(output)?.to_vec()), &Device::Cpu, kind)?;
-            let values = QTensor::new(storage, (1, inputs))?.dequantize(&Device::Cpu)?.flatten_all()?;
-            weights.copy_from_slice(&values.to_vec1::<f32>()?);
+            weights.copy_from_slice(&dequantised(kind, row(output)?, inputs)?);
             Ok(())
         }),
     }

@@ -111,7 +111,7 @@ impl Worker {
         let state = self.read(cache, rest, 1, wanted)?;
         let tree = ChoiceTree::new(choices);
         let mut weights = vec![0.0; choices.len()];
-        self.add_forks(&tree, &[0], &state, &mut weights);
+        self.add_forks(&tree, &[0], &state, &mut weights)?;
         let hidden = self.model.shape().hidden;
         let most = READ.min(self.context.saturating_sub(prompt.len()));
         let mut is_read = vec![false; tree.tokens.len()];
@@ -121,7 +121,7 @@ impl Worker {
             let of_node =
                 |node: &usize| tree.branches.get(*node).map(|branch| branch.iter().filter_map(place).collect());
             let branches: Vec<Vec<usize>> = part.iter().filter_map(of_node).collect();
-            let states = self.model.read_branches(&tokens, &branches, cache, &|| wanted.goes_on());
+            let states = self.model.read_branches(&tokens, &branches, cache, &|| wanted.goes_on())?;
             let Some(states) = states else {
                 wanted.check()?;
                 return Err(LanguageModelError::DeadlineExceeded);
@@ -136,15 +136,21 @@ impl Worker {
                 }
             }
             for (forks, states) in forks.chunks(SCORED).zip(of_forks.chunks((SCORED * hidden).max(1))) {
-                self.add_forks(&tree, forks, states, &mut weights);
+                self.add_forks(&tree, forks, states, &mut weights)?;
             }
         }
         Ok(log_probabilities(weights).into_iter().map(f32::exp).collect())
     }
 
     /// Adds to the weight of each answer how probable its next token is at these forks, whose states are given.
-    fn add_forks(&self, tree: &ChoiceTree, forks: &[usize], states: &[f32], weights: &mut [f32]) {
-        let scores = self.model.scores(states);
+    fn add_forks(
+        &self,
+        tree: &ChoiceTree,
+        forks: &[usize],
+        states: &[f32],
+        weights: &mut [f32],
+    ) -> Result<(), LanguageModelError> {
+        let scores = self.model.scores(states)?;
         let of_fork = scores.chunks_exact(self.model.vocabulary().max(1));
         for (fork, scores) in forks.iter().zip(of_fork) {
             let Some(steps) = tree.forks.get(*fork).filter(|steps| steps.len() > 1) else { continue };
@@ -160,6 +166,7 @@ impl Worker {
                 }
             }
         }
+        Ok(())
     }
 }
 
