@@ -247,6 +247,8 @@ named_enum! {
         Truncated = "truncated",
         /// A language model was to be asked, and gave no answer in time or at all: the other tags are those without it.
         LanguageModelFailed = "language_model_failed",
+        /// A part of the text speaks to a machine rather than to people; topics, sentiment and team were told without it, unless there is nothing else.
+        Instructions = "instructions",
     }
 }
 

@@ -304,6 +304,7 @@ fn explain(reason: ReviewReason) -> &'static str {
         ReviewReason::TeamUnclear => "two teams are about equally probable",
         ReviewReason::Language => "the models were not made for this language",
         ReviewReason::Truncated => "the text was longer than what was read",
+        ReviewReason::Instructions => "a part speaks to a machine and was left out",
         ReviewReason::LanguageModelFailed => "the language model gave no answer",
     }
 }

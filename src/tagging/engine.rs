@@ -489,7 +489,7 @@ impl Walk {
         let tags = Tags {
             sentiment: overall_polarity(&reading).map(sentiment_of),
             sentiment_trend: trend(&turns),
-            review: review(has_words, &topics, team_unclear, language, truncated),
+            review: review(document, &topics, team_unclear, language, truncated),
             provenance: self.provenance_with(&corrections),
             masked_text,
             id: feedback.id.clone(),
@@ -570,13 +570,15 @@ fn trend(turns: &[TurnTags]) -> Option<SentimentTrend> {
     Some(SentimentTrend { first, last, change: last - first })
 }
 
-fn review(has_words: bool, topics: &[TopicTag], team_unclear: bool, language: Language, truncated: bool) -> Review {
+fn review(document: &Document, topics: &[TopicTag], team_unclear: bool, language: Language, truncated: bool) -> Review {
+    let has_words = document.has_words();
     let reasons: Vec<ReviewReason> = [
         (ReviewReason::NoWords, !has_words),
         (ReviewReason::NoTopic, has_words && topics.is_empty()),
         (ReviewReason::TeamUnclear, team_unclear),
         (ReviewReason::Language, language == Language::Other),
         (ReviewReason::Truncated, truncated),
+        (ReviewReason::Instructions, document.has_instructions),
     ]
     .into_iter()
     .filter_map(|(reason, holds)| holds.then_some(reason))

@@ -7,7 +7,7 @@ use super::topics::MAX_EVIDENCE;
 use crate::feedback::{CharSpan, Speaker};
 use crate::inference::Encoding;
 use crate::tags::{Confidence, Evidence};
-use crate::taxonomy::{RuleHit, RuleText, RuleWord};
+use crate::taxonomy::{RuleHit, RuleTarget, RuleText, RuleWord};
 
 /// One voice, judged.
 pub(super) struct Spoken<'a> {
@@ -164,5 +164,17 @@ pub(super) fn rule_hits(judge: &Judge, document: &Document) -> Vec<RuleHit> {
             speaker: text.speaker,
         })
         .collect();
-    judge.taxonomy.match_rules(&texts)
+    let mut hits = judge.taxonomy.match_rules(&texts);
+    if document.has_instructions {
+        // What speaks to a machine tells no topic. Signals are told: a threat stays one.
+        let is_said = |place: &(usize, CharSpan)| {
+            let text = document.texts.get(place.0);
+            !text.is_some_and(|text| text.instructions.iter().any(|sentence| sentence.overlaps(place.1)))
+        };
+        hits.iter_mut()
+            .filter(|hit| matches!(hit.target, RuleTarget::Topic(_)))
+            .for_each(|hit| hit.spans.retain(is_said));
+        hits.retain(|hit| !hit.spans.is_empty());
+    }
+    hits
 }

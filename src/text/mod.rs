@@ -5,6 +5,7 @@
 //! the original; and [`parse_transcript`], the turns of a conversation pasted as one text. Never here: models, storage, the
 //! network; and nothing that writes a masked value anywhere.
 
+mod instructions;
 mod language;
 mod letters;
 mod links;
@@ -18,6 +19,7 @@ mod words;
 use crate::feedback::CharSpan;
 use crate::tags::Language;
 
+pub use instructions::{goes_on, speaks_to_machine};
 pub use masking::{MaskedItem, MaskedKind};
 pub(crate) use normalise::is_invisible;
 pub use transcript::parse_transcript;

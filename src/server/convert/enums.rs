@@ -52,7 +52,7 @@ corresponding! {
     ScoreMetric { Nps, Csat, Ces, Enps, Stars }
     TagSource { Rule, Head, Prototype, Neighbour, LanguageModel }
     SentimentLabel { Negative, Neutral, Positive }
-    ReviewReason { NoTopic, NoWords, TeamUnclear, Language, Truncated, LanguageModelFailed }
+    ReviewReason { NoTopic, NoWords, TeamUnclear, Language, Truncated, LanguageModelFailed, Instructions }
     LanguageModelUse { Never, WhenAbstaining, Always }
     Language { Russian, English, Mixed, Other, Unknown }
     UpsertOutcome { Created, Replaced }
