@@ -8,8 +8,8 @@ use crate::assist::playbook::Playbook;
 use crate::assist::promises::PromiseVerdict;
 use crate::assist::writer::{AdviceSource, WrittenNote, WrittenPromise, WrittenTask};
 use crate::feedback::{Speaker, Turn};
-use crate::tags::Confidence;
-use crate::tags::{Language, Provenance, Review, Tags, TaxonomyVersion, TeamId, TeamTag};
+use crate::tags::sample::nothing_found;
+use crate::tags::{Language, Tags};
 use crate::taxonomy::Taxonomy;
 
 static PLAYBOOK: LazyLock<Playbook> =
@@ -17,37 +17,7 @@ static PLAYBOOK: LazyLock<Playbook> =
 
 /// Tags that tell nothing: what is found is found by the words.
 pub(super) fn tags() -> Tags {
-    Tags {
-        id: String::new(),
-        language: Language::Russian,
-        topics: vec![],
-        sentiment: None,
-        team: TeamTag {
-            team_id: TeamId::new("billing"),
-            confidence: Confidence::ONE,
-            reason: String::new(),
-            rule_id: None,
-            escalates_to: None,
-            alternatives: vec![],
-            neighbour_case_ids: vec![],
-        },
-        signals: vec![],
-        turns: vec![],
-        sentiment_trend: None,
-        review: Review::default(),
-        masked_text: String::new(),
-        tokens: 0,
-        provenance: Provenance {
-            otklik_version: String::new(),
-            taxonomy_version: TaxonomyVersion::new("v"),
-            encoder_id: String::new(),
-            encoder_sha256: String::new(),
-            prototypes_version: String::new(),
-            heads: vec![],
-            corrections_version: String::new(),
-            language_model: None,
-        },
-    }
+    Tags { language: Language::Russian, ..nothing_found("") }
 }
 
 fn read(talk: &Talk) -> (acts::Acts, Note) {
