@@ -320,7 +320,7 @@ mod tests {
     fn nine_of_ten_examples_held_out_are_within_the_threshold() {
         let index = ScriptIndex::new(&playbook(), &taxonomy(), Vec::new());
         assert!((0.3..=FARTHEST_BY_WORDS).contains(&index.by_words.usual), "{:?}", index.by_words);
-        assert!(index.by_words.nearer < index.by_words.usual, "{:?}", index.by_words);
+        assert!(index.by_words.nearer <= index.by_words.usual, "{:?}", index.by_words);
     }
 
     #[test]

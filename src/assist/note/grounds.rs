@@ -150,9 +150,10 @@ impl<'a> Grounds<'a> {
         is_of_turn && self.are_made(text) && self.tenses.bear_done(text)
     }
 
-    /// True if every promise that a text tells of was made by us in the conversation.
+    /// True if every promise that a text tells of was made by us in the conversation, or is of an amount that we told as given.
     fn are_made(&self, text: &str) -> bool {
-        self.check.check(text).iter().all(|promise| self.is_made(promise))
+        let is_given = |promise: &Promise| promise.amount.is_some() && self.tenses.tell_amounts_of(text);
+        self.check.check(text).iter().all(|promise| self.is_made(promise) || is_given(promise))
     }
 
     fn is_made(&self, told: &Promise) -> bool {

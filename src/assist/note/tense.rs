@@ -52,8 +52,8 @@ struct Telling {
 }
 
 impl Telling {
-    fn new(place: (usize, u32), is_customers: bool, acts: BTreeSet<String>, clause: &str, about: &str) -> Self {
-        let longer = verbs::words(about).into_iter().filter(|word| grounds::is_longer(word));
+    fn new(place: (usize, u32), is_customers: bool, acts: BTreeSet<String>, clause: &str) -> Self {
+        let longer = verbs::words(clause).into_iter().filter(|word| grounds::is_longer(word));
         let words = longer.filter(|word| !grounds::is_note_word(word));
         let words = words.map(|word| (grounds::beginning(word), verbs::act(word))).collect();
         Self { place, is_customers, acts, words, amounts: amounts(clause) }
@@ -117,28 +117,41 @@ impl Tenses {
     pub(super) fn bear_left(&self, text: &str) -> bool {
         let lower = text.to_lowercase().replace('ё', "е");
         let words = verbs::words(&lower);
-        let acts: BTreeSet<String> = verbs::open(&words).map(str::to_owned).collect();
-        let told = Telling::new((0, 0), false, acts.clone(), &lower, &lower);
-        let is_done = |act: &String| {
-            let besides = told.words.values().filter(|own| **own != Some(act.as_str())).count();
-            let all = besides + AMOUNT_WEIGHT * told.amounts.len();
-            let ours = || self.done.iter().filter(|done| !done.is_customers && done.tells(act));
-            let is_open = |promise: &Telling| {
-                !ours().any(|done| done.place > promise.place && may_be_one(&done.amounts, &promise.amounts))
-            };
-            let has_open = self.promised.iter().any(|promise| promise.tells(act) && is_open(promise));
-            all > 0 && !has_open && ours().any(|done| told.likeness(done, act) >= all)
+        // A task begins with what is to be done; acts named after it belong to what it is about.
+        let Some(act) = verbs::open(&words).next() else { return true };
+        let told = Telling::new((0, 0), false, BTreeSet::new(), &lower);
+        let besides = told.words.values().filter(|own| **own != Some(act)).count();
+        let all = besides + AMOUNT_WEIGHT * told.amounts.len();
+        let ours = || self.ours().filter(|done| done.tells(act));
+        let is_open = |promise: &Telling| {
+            !ours().any(|done| done.place > promise.place && may_be_one(&done.amounts, &promise.amounts))
         };
-        acts.is_empty() || !acts.iter().all(is_done)
+        let has_open = self.promised.iter().any(|promise| promise.tells(act) && is_open(promise));
+        let is_done = all > 0 && !has_open && ours().any(|done| told.likeness(done, act) >= all);
+        !is_done
+    }
+
+    /// True if a text tells of amounts, all of which were told by us as done by an act that the text tells, too.
+    pub(super) fn tell_amounts_of(&self, text: &str) -> bool {
+        let lower = text.to_lowercase().replace('ё', "е");
+        let words = verbs::words(&lower);
+        let (acts, told) = (verbs::over(&words).into_iter().chain(verbs::open(&words)), amounts(&lower));
+        let acts: Vec<&str> = acts.collect();
+        let is_of = |done: &Telling| acts.iter().any(|act| done.tells(act)) && told.is_subset(&done.amounts);
+        !told.is_empty() && self.ours().any(is_of)
+    }
+
+    /// What we tell as done.
+    fn ours(&self) -> impl Iterator<Item = &Telling> {
+        self.done.iter().filter(|done| !done.is_customers)
     }
 }
 
-/// What a text tells as done, clause by clause. Its words are those of the sentence, its amounts those of the clause.
+/// What a text tells as done, clause by clause.
 fn told_as_done(reading: &Reading, at: usize, is_customers: bool) -> Vec<Telling> {
     let mut told = Vec::new();
     for sentence in reading.sentences() {
-        let about = reading.lower(sentence.span);
-        if about.trim_end().ends_with('?') {
+        if reading.lower(sentence.span).trim_end().ends_with('?') {
             continue;
         }
         for (span, is_negated) in Clauses::of(reading, sentence).iter() {
@@ -153,7 +166,7 @@ fn told_as_done(reading: &Reading, at: usize, is_customers: bool) -> Vec<Telling
             let ours = others.filter(|words| !patterns::begins_with_customer(words));
             acts.extend(ours.flat_map(verbs::other_keys));
             if !acts.is_empty() {
-                told.push(Telling::new((at, span.start), is_customers, acts, clause, about));
+                told.push(Telling::new((at, span.start), is_customers, acts, clause));
             }
         }
     }
@@ -164,5 +177,5 @@ fn promise((at, span): (usize, CharSpan), keys: impl Iterator<Item = String>, sa
     let clause = said.reading.lower(span);
     let words = verbs::words(clause);
     let acts = verbs::open(&words).map(str::to_owned).chain(keys).collect();
-    Telling::new((at, span.start), false, acts, clause, clause)
+    Telling::new((at, span.start), false, acts, clause)
 }
