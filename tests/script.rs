@@ -101,4 +101,6 @@ async fn what_the_script_covers_is_told_from_what_is_outside_it() {
     let least = |share: f64, of: usize| (share * of as f64).ceil() as usize;
     assert!(usual.0 == usual.2 && usual.1 >= least(0.9, usual.2), "{usual:?}");
     assert!(far.0 >= least(0.9, far.1), "{far:?}");
+    assert!(signalled.0 >= least(0.9, signalled.2) && signalled.1 >= least(0.9, signalled.2), "{signalled:?}");
+    assert!(round.0 >= least(0.7, round.1), "{round:?}");
 }

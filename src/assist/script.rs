@@ -4,8 +4,8 @@
 //! counted from the mean cosine of examples of different intents, because encoders give hardly any low ones. By words: the cosine of
 //! stems weighed by how rare they are among what customers say, of the sentence that is likest. What is farther than a threshold from all
 //! examples is outside the script. The threshold is the distance within which nine of ten examples find another example of their own
-//! intent when they themselves are held out. Where signals say that the matter has been round already or is larger than one customer's,
-//! the words of an intent are in it even if its script helps nobody; then the threshold is the distance within which half of them do.
+//! intent when they themselves are held out. Where signals say that the customer is sent round or that it may be an incident, the
+//! words of an intent are in it even if its script helps nobody; then the threshold is the distance within which a fifth of them do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,12 +23,12 @@ const MEANING_SHARE: f32 = 0.7;
 /// Share of held-out examples that the threshold lets through.
 const HELD_OUT_SHARE: f32 = 0.9;
 
-/// The same where signals ask for more: the nearer half.
-const NEARER_SHARE: f32 = 0.5;
+/// The same where signals ask for more: those that are nearly said again.
+const NEARER_SHARE: f32 = 0.2;
 
-/// Signals of a matter that the script's usual answer may not settle. It has been given before: the customer is passed on, sent
-/// elsewhere, or here again. Or it is an answer to one customer, and the matter is an incident.
-const NEARER_FOR: &[&str] = &["handoff_loop", "deflection", "repeat_contact", "outage"];
+/// Signals of a matter that the script's usual answer may not settle: the customer is passed on or sent elsewhere with it, or it may be an
+/// incident, and the answer is for one customer. That somebody writes again is none of them: mostly the script still has the answer.
+const NEARER_FOR: &[&str] = &["handoff_loop", "deflection", "outage"];
 
 /// The mean cosine of different intents is never taken above this: what is left to tell them apart would be noise.
 const HIGHEST_FLOOR: f32 = 0.95;
@@ -178,7 +178,7 @@ impl ScriptIndex {
         (1.0 - likeness).clamp(0.0, 1.0)
     }
 
-    /// The distances within which most examples, and half of them, find another one of their own intent.
+    /// The distances within which most examples, and a fifth of them, find another one of their own intent.
     fn calibrated(&self, with_vectors: bool) -> Thresholds {
         let mut nearest: Vec<f32> = Vec::with_capacity(self.known.len());
         for (at, held_out) in self.known.iter().enumerate() {
