@@ -343,6 +343,8 @@ settings! {
         model: Option<String> = None, OptionalModelName;
         /// File that holds the key that it asks for; not set, none is sent.
         api_key_file: Option<PathBuf> = None, OptionalPath;
+        /// PEM file of certificates that are trusted for https beside the system's, as of a company's own authority.
+        ca_file: Option<PathBuf> = None, OptionalPath;
         /// Time that one answer may take, in milliseconds; a caller's deadline may end it sooner.
         timeout_ms: u64 = 120_000, Integer(100, 3_600_000);
         /// Tokens that the model reads, its answer included, as its server is set.

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::feedback::{CharSpan, Speaker, named_enum};
 
+#[cfg(test)]
+pub(crate) mod sample;
+
 /// Defines a string newtype for an id.
 macro_rules! id_type {
     ($(#[$meta:meta])* $name:ident) => {

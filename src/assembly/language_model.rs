@@ -71,6 +71,7 @@ fn open_endpoint(config: &Config, url: &str) -> Result<EndpointModel, AssemblyEr
         url: url.to_owned(),
         model: endpoint.model.clone().unwrap_or_default(),
         api_key_file: endpoint.api_key_file.clone(),
+        ca_file: endpoint.ca_file.clone(),
         timeout: Duration::from_millis(endpoint.timeout_ms),
         context: endpoint.context,
         concurrent: endpoint.concurrent,

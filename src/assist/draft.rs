@@ -11,6 +11,7 @@ use super::playbook::{
 };
 use super::promises::{Circumstances, PromiseCheck, summary};
 use super::reading::Reading;
+use super::sameness::say_the_same;
 use super::suggest::{allowed, blocking, ids, said_by_customer};
 use super::suggestion::{AvoidedWords, Draft, DraftSource, SimilarAdvice, SlotError};
 use super::writer::{BriefCase, BriefGesture, DraftBrief, Writer, WriterError};
@@ -80,7 +81,7 @@ pub(super) fn from_template(
     Ok(checked(playbook, material, text, (DraftSource::Template, &template.id), quote))
 }
 
-/// A writer's draft, begun from the template's.
+/// A writer's draft, begun from the template's. One that says the same as the template's is none: it is shown once.
 pub(super) async fn written(
     assistant: &Assistant,
     writer: &dyn Writer,
@@ -97,6 +98,9 @@ pub(super) async fn written(
     // A model may write anything in quotation marks: nothing of it counts as the customer's.
     blocking(move || {
         let text = usable(&text, material.language)?;
+        if say_the_same(&text, &masked(&template.text)) {
+            return Err(WriterError::Unusable("the draft says the same as the template's".to_owned()).into());
+        }
         Ok(checked(&playbook, &material, text, (DraftSource::Model, &template.template_id), None))
     })
     .await?

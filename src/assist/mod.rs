@@ -15,6 +15,7 @@ pub mod playbook;
 pub mod promises;
 pub(crate) mod reading;
 pub mod review;
+mod sameness;
 mod script;
 mod suggest;
 #[cfg(test)]

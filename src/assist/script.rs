@@ -4,7 +4,8 @@
 //! counted from the mean cosine of examples of different intents, because encoders give hardly any low ones. By words: the cosine of
 //! stems weighed by how rare they are among what customers say, of the sentence that is likest. What is farther than a threshold from all
 //! examples is outside the script. The threshold is the distance within which nine of ten examples find another example of their own
-//! intent when they themselves are held out.
+//! intent when they themselves are held out. Where signals say that the customer is sent round or that it may be an incident, the
+//! words of an intent are in it even if its script helps nobody; then the threshold is the distance within which a fifth of them do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::playbook::Playbook;
 use crate::feedback::named_enum;
+use crate::tags::SignalId;
 use crate::taxonomy::Taxonomy;
 use crate::text::{Prepared, prepare};
 
@@ -20,6 +22,13 @@ const MEANING_SHARE: f32 = 0.7;
 
 /// Share of held-out examples that the threshold lets through.
 const HELD_OUT_SHARE: f32 = 0.9;
+
+/// The same where signals ask for more: those that are nearly said again.
+const NEARER_SHARE: f32 = 0.2;
+
+/// Signals of a matter that the script's usual answer may not settle: the customer is passed on or sent elsewhere with it, or it may be an
+/// incident, and the answer is for one customer. That somebody writes again is none of them: mostly the script still has the answer.
+const NEARER_FOR: &[&str] = &["handoff_loop", "deflection", "outage"];
 
 /// The mean cosine of different intents is never taken above this: what is left to tell them apart would be noise.
 const HIGHEST_FLOOR: f32 = 0.95;
@@ -47,6 +56,8 @@ pub struct ScriptCover {
     pub distance: f32,
     /// The distance up to which the script covers.
     pub threshold: f32,
+    /// Signals for which the script had to be nearer than otherwise, which `threshold` allows for.
+    pub nearer_for: Vec<SignalId>,
     /// What the distance was measured by.
     pub basis: DistanceBasis,
 }
@@ -71,8 +82,16 @@ pub struct ScriptIndex {
     rarity: BTreeMap<String, f32>,
     /// Mean cosine of examples of different intents.
     floor: f32,
-    by_both: f32,
-    by_words: f32,
+    by_both: Thresholds,
+    by_words: Thresholds,
+}
+
+/// How far the script reaches.
+#[derive(Debug, Clone, Copy)]
+struct Thresholds {
+    usual: f32,
+    /// With signals that ask for more.
+    nearer: f32,
 }
 
 impl ScriptIndex {
@@ -100,7 +119,8 @@ impl ScriptIndex {
             .collect();
         let floor = floor(&known);
         let intents = playbook.intents().iter().map(|intent| intent.id.clone()).collect();
-        let mut index = Self { intents, texts, known, rarity, floor, by_both: 1.0, by_words: 1.0 };
+        let unknown = Thresholds { usual: 1.0, nearer: 1.0 };
+        let mut index = Self { intents, texts, known, rarity, floor, by_both: unknown, by_words: unknown };
         index.by_both = index.calibrated(true);
         index.by_words = index.calibrated(false);
         index
@@ -111,8 +131,14 @@ impl ScriptIndex {
         !self.known.is_empty() && self.known.iter().all(|known| known.vector.is_some())
     }
 
-    /// The nearest intent to a text; `None` only for a script without intents. `vector` is the text's own unit vector, if there is one.
-    pub fn cover(&self, text: &str, vector: Option<&[f32]>) -> Option<ScriptCover> {
+    /// The nearest intent to a text; `None` only for a script without intents. `vector` is the text's own unit vector, if there is one,
+    /// `signals` those of what was said.
+    pub fn cover<'s>(
+        &self,
+        text: &str,
+        vector: Option<&[f32]>,
+        signals: impl IntoIterator<Item = &'s SignalId>,
+    ) -> Option<ScriptCover> {
         let prepared = prepare(text);
         let mut parts = vec![weighed(&stems_of(&prepared), &self.rarity)];
         parts.extend(prepared.sentences().iter().map(|span| {
@@ -120,10 +146,13 @@ impl ScriptIndex {
             weighed(&within.map(|word| word.stem.clone()).collect(), &self.rarity)
         }));
         let vector = vector.filter(|_| self.has_vectors());
-        let (basis, threshold) = match vector {
+        let (basis, thresholds) = match vector {
             Some(_) => (DistanceBasis::MeaningAndWords, self.by_both),
             None => (DistanceBasis::Words, self.by_words),
         };
+        let asking = signals.into_iter().filter(|signal| NEARER_FOR.contains(&signal.as_str()));
+        let nearer_for: Vec<SignalId> = asking.cloned().collect();
+        let threshold = if nearer_for.is_empty() { thresholds.usual } else { thresholds.nearer };
         let distances = self.known.iter().enumerate().map(|(at, known)| (at, self.distance(&parts, vector, known)));
         let (at, distance) = distances.min_by(|one, other| one.1.total_cmp(&other.1))?;
         let intent = self.known.get(at).and_then(|known| self.intents.get(known.intent))?;
@@ -133,6 +162,7 @@ impl ScriptIndex {
             nearest_example: self.texts.get(at).cloned().unwrap_or_default(),
             distance,
             threshold,
+            nearer_for,
             basis,
         })
     }
@@ -148,8 +178,8 @@ impl ScriptIndex {
         (1.0 - likeness).clamp(0.0, 1.0)
     }
 
-    /// The distance within which most examples find another one of their own intent.
-    fn calibrated(&self, with_vectors: bool) -> f32 {
+    /// The distances within which most examples, and a fifth of them, find another one of their own intent.
+    fn calibrated(&self, with_vectors: bool) -> Thresholds {
         let mut nearest: Vec<f32> = Vec::with_capacity(self.known.len());
         for (at, held_out) in self.known.iter().enumerate() {
             let vector = held_out.vector.as_deref().filter(|_| with_vectors);
@@ -159,10 +189,13 @@ impl ScriptIndex {
             nearest.extend(others.map(|(_, known)| self.distance(parts, vector, known)).min_by(f32::total_cmp));
         }
         nearest.sort_by(f32::total_cmp);
-        let at = (nearest.len() as f32 * HELD_OUT_SHARE) as usize;
-        // An example that shares nothing with its fellows says nothing of how far is too far.
-        let telling = nearest.get(at.min(nearest.len().saturating_sub(1))).copied().unwrap_or(1.0);
-        telling.min(if with_vectors { FARTHEST } else { FARTHEST_BY_WORDS })
+        let within = |share: f32| {
+            let at = (nearest.len() as f32 * share) as usize;
+            // An example that shares nothing with its fellows says nothing of how far is too far.
+            let telling = nearest.get(at.min(nearest.len().saturating_sub(1))).copied().unwrap_or(1.0);
+            telling.min(if with_vectors { FARTHEST } else { FARTHEST_BY_WORDS })
+        };
+        Thresholds { usual: within(HELD_OUT_SHARE), nearer: within(NEARER_SHARE) }
     }
 }
 
@@ -251,7 +284,7 @@ mod tests {
             ("пропал интернет второй день", "internet_down"),
             ("I forgot my password and can't log in", "login_problem"),
         ] {
-            let cover = index.cover(text, None).unwrap();
+            let cover = index.cover(text, None, []).unwrap();
             assert_eq!((cover.nearest_intent_id.as_str(), cover.covered), (intent, true), "{cover:?}");
             assert_eq!(cover.basis, DistanceBasis::Words);
         }
@@ -259,7 +292,7 @@ mod tests {
             "Ваш охранник накричал на мою дочь в вестибюле",
             "A guard of yours shouted at two children near the entrance",
         ] {
-            let cover = index.cover(text, None).unwrap();
+            let cover = index.cover(text, None, []).unwrap();
             assert!(!cover.covered && cover.distance > cover.threshold, "{cover:?}");
         }
     }
@@ -275,17 +308,33 @@ mod tests {
         let index = ScriptIndex::new(&playbook, &taxonomy(), vectors);
         assert!(index.has_vectors());
         let stop_ads = playbook.intents().iter().position(|intent| intent.id == "stop_ads").unwrap();
-        let cover = index.cover("прекратите эти бесконечные предложения", Some(&axis(stop_ads))).unwrap();
+        let cover = index.cover("прекратите эти бесконечные предложения", Some(&axis(stop_ads)), []).unwrap();
         assert_eq!((cover.nearest_intent_id.as_str(), cover.covered), ("stop_ads", true), "{cover:?}");
-        let far = index.cover("прекратите эти бесконечные предложения", Some(&axis(count))).unwrap();
+        let far = index.cover("прекратите эти бесконечные предложения", Some(&axis(count)), []).unwrap();
         assert!(!far.covered, "{far:?}");
-        let calibrated = index.cover("где мой заказ", None).unwrap();
+        let calibrated = index.cover("где мой заказ", None, []).unwrap();
         assert!(calibrated.basis == DistanceBasis::Words && calibrated.covered);
     }
 
     #[test]
     fn nine_of_ten_examples_held_out_are_within_the_threshold() {
         let index = ScriptIndex::new(&playbook(), &taxonomy(), Vec::new());
-        assert!((0.3..=FARTHEST_BY_WORDS).contains(&index.by_words), "{}", index.by_words);
+        assert!((0.3..=FARTHEST_BY_WORDS).contains(&index.by_words.usual), "{:?}", index.by_words);
+        assert!(index.by_words.nearer <= index.by_words.usual, "{:?}", index.by_words);
+    }
+
+    #[test]
+    fn with_signals_of_a_matter_that_went_round_the_script_must_be_nearer() {
+        let mut index = ScriptIndex::new(&playbook(), &taxonomy(), Vec::new());
+        index.by_words = Thresholds { usual: 0.99, nearer: 0.01 };
+        let signals = ["handoff_loop", "churn_risk", "outage"].map(SignalId::new);
+        let text = "Здравствуйте. Потерял карту, заблокируйте её пожалуйста, я в другом городе";
+        let usual = index.cover(text, None, &signals[1..2]).unwrap();
+        assert_eq!((usual.covered, usual.threshold, usual.nearer_for.len()), (true, 0.99, 0), "{usual:?}");
+        let strict = index.cover(text, None, &signals).unwrap();
+        assert_eq!((strict.covered, strict.threshold, strict.distance), (false, 0.01, usual.distance));
+        assert_eq!(strict.nearer_for, ["handoff_loop", "outage"].map(SignalId::new));
+        let example = ScriptIndex::texts(&playbook()).remove(0);
+        assert!(index.cover(&example, None, &signals).unwrap().covered, "an example itself is near enough");
     }
 }

@@ -68,9 +68,8 @@ impl Assistant {
         let avoid = self.avoidances(&request.feedback, tags.as_deref());
         send(slots, Slot::Avoid, Ok(SlotContent::Avoid(avoid.clone()))).await?;
 
-        let vector = tagged.as_ref().map(|tagged| tagged.vector.clone());
         let script = async {
-            let found = within(due, self.script(&request.feedback, vector, language)).await;
+            let found = within(due, self.script(&request.feedback, tagged.as_ref(), language)).await;
             let kept = found.as_ref().ok().filter(|advice| advice.cover.covered).map(|advice| advice.script.clone());
             send(slots, Slot::Script, found.map(SlotContent::Script)).await.map(|()| kept)
         };
@@ -126,13 +125,15 @@ impl Assistant {
     async fn script(
         &self,
         feedback: &Feedback,
-        vector: Option<Vec<f32>>,
+        tagged: Option<&Tagged>,
         language: ReplyLanguage,
     ) -> Result<ScriptAdvice, SlotError> {
         let index = Arc::clone(self.script_index().await?);
+        let vector = tagged.map(|tagged| tagged.vector.clone());
+        let signals: Vec<SignalId> = ids(tagged.map(|tagged| &tagged.tags)).1.into_iter().cloned().collect();
         let (text, playbook) = (said_by_customer(feedback), Arc::clone(&self.playbook));
         blocking(move || {
-            let cover = index.cover(&text, vector.as_deref()).ok_or(SlotError::NotInPlaybook("intents"))?;
+            let cover = index.cover(&text, vector.as_deref(), &signals).ok_or(SlotError::NotInPlaybook("intents"))?;
             let intent = playbook.intents().iter().find(|intent| intent.id == cover.nearest_intent_id);
             let intent = intent.ok_or(SlotError::NotInPlaybook("such intent"))?;
             let text = |wording: &super::playbook::Wording| wording.get(language).to_owned();

@@ -15,6 +15,7 @@ use crate::cases::{
 use crate::feedback::{Body, CharSpan, FeedbackKind, Speaker, Turn};
 use crate::tagging::corrections::CorrectedCase;
 use crate::tagging::{Tagged, TaggerCounts, TaggingError};
+use crate::tags::sample::nothing_found;
 use crate::tags::*;
 
 /// Tags each text with payments and, if it says so, with a risk to lose the customer.
@@ -35,7 +36,6 @@ fn tags(text: &str) -> Tags {
         evidence: vec![evidence],
     };
     Tags {
-        id: String::new(),
         language: if text.is_ascii() { Language::English } else { Language::Russian },
         topics: vec![TopicTag {
             topic_id: TopicId::new("tariffs_fees"),
@@ -48,31 +48,8 @@ fn tags(text: &str) -> Tags {
             evidence: vec![evidence],
         }],
         sentiment: Some(sentiment),
-        team: TeamTag {
-            team_id: TeamId::new("billing"),
-            confidence: Confidence::ONE,
-            reason: String::new(),
-            rule_id: None,
-            escalates_to: None,
-            alternatives: vec![],
-            neighbour_case_ids: vec![],
-        },
         signals: if text.contains("уйду") { vec![signal] } else { vec![] },
-        turns: vec![],
-        sentiment_trend: None,
-        review: Review::default(),
-        masked_text: crate::text::prepare(text).clean().to_owned(),
-        tokens: 1,
-        provenance: Provenance {
-            otklik_version: String::new(),
-            taxonomy_version: TaxonomyVersion::new("v"),
-            encoder_id: String::new(),
-            encoder_sha256: String::new(),
-            prototypes_version: String::new(),
-            heads: vec![],
-            corrections_version: String::new(),
-            language_model: None,
-        },
+        ..nothing_found(text)
     }
 }
 

@@ -62,6 +62,47 @@ async fn a_models_draft_has_no_personal_data_and_is_a_reply_in_the_language_aske
     }
 }
 
+/// Says the template again, with one word of it put otherwise if it is so told.
+struct RepeatingWriter(Option<(&'static str, &'static str)>);
+
+#[async_trait]
+impl Writer for RepeatingWriter {
+    async fn draft(&self, brief: DraftBrief, _: Instant) -> Result<String, WriterError> {
+        Ok(match self.0 {
+            Some((from, to)) => brief.template.replacen(from, to, 1),
+            None => brief.template.to_uppercase(),
+        })
+    }
+
+    async fn note(&self, _: NoteBrief, _: Instant) -> Result<WrittenNote, WriterError> {
+        Err(WriterError::Failed("no note is wanted".into()))
+    }
+
+    async fn review(&self, _: ReviewBrief, _: Instant) -> Result<Vec<WrittenPoint>, WriterError> {
+        Err(WriterError::Failed("no review is wanted".into()))
+    }
+}
+
+#[tokio::test]
+async fn a_draft_that_repeats_the_template_is_shown_once() {
+    let drafts = async |changed| {
+        let writer: Arc<dyn Writer> = Arc::new(RepeatingWriter(changed));
+        let assistant = Assistant::new(AssistParts { writer: Some(writer), ..parts() });
+        let outcomes = suggested(&assistant, request(APPEAL)).await;
+        let of_drafts = outcomes.into_iter().filter(|outcome| outcome.slot == Slot::Draft);
+        of_drafts.map(|outcome| outcome.result).collect::<Vec<_>>()
+    };
+    for repeated in [None, Some(("Здравствуйте", "Приветствую"))] {
+        let drafts = drafts(repeated).await;
+        let [Ok(SlotContent::Draft(template)), Err(error)] = &drafts[..] else { panic!("{drafts:?}") };
+        assert_eq!(template.source, DraftSource::Template);
+        assert!(error.to_string().ends_with("says the same as the template's"), "{error}");
+    }
+    let changed = ("Здравствуйте", "Нам жаль, что комиссия вас удивила и что никто не предупредил");
+    let drafts = drafts(Some(changed)).await;
+    assert!(matches!(&drafts[1], Ok(SlotContent::Draft(draft)) if draft.source == DraftSource::Model), "{drafts:?}");
+}
+
 #[tokio::test]
 async fn a_model_fills_what_rules_could_not_judge_and_overrules_nothing() {
     let reply = "Комиссию списал новый тариф, тел. 8 900 123-45-67. Позвоните нам.";

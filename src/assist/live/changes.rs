@@ -89,6 +89,7 @@ fn is_same(one: &SlotContent, other: &SlotContent) -> bool {
         (SlotContent::Script(one), SlotContent::Script(other)) => {
             one.cover.covered == other.cover.covered
                 && one.cover.nearest_intent_id == other.cover.nearest_intent_id
+                && one.cover.nearer_for == other.cover.nearer_for
                 && one.script == other.script
         }
         (SlotContent::Similar(one), SlotContent::Similar(other)) => {

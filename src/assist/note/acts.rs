@@ -5,17 +5,15 @@ use std::sync::LazyLock;
 use super::super::promises::clauses::Clauses;
 use super::super::promises::{Promise, PromiseCheck};
 use super::super::reading::{Reading, Sentence};
-use super::patterns::{self, Pattern};
+use super::patterns::{self, Pattern, begins_with_customer};
 use super::talk::{Said, Talk};
+use super::{tense, verbs};
 use crate::feedback::CharSpan;
 use crate::tagging::terms;
 use crate::tags::Tags;
 
 /// The signal of a promise with a term.
 const PROMISE: &str = "promise";
-
-/// Letters by which two forms of a word are taken to be of one word.
-const COMMON_LETTERS: usize = 4;
 
 /// Whether something was done or is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +34,13 @@ pub(super) struct Act {
     pub(super) is_own: bool,
     /// The words that tell it, in lower case.
     verb: String,
+}
+
+impl Act {
+    /// What the words that tell it are compared by.
+    pub(super) fn keys(&self) -> impl Iterator<Item = String> + '_ {
+        verbs::keys(&self.verb)
+    }
 }
 
 /// The acts of one conversation, in order.
@@ -60,21 +65,17 @@ impl Acts {
         acts
     }
 
-    /// True if something told after the promise says that it was done.
-    pub(super) fn is_done_after(&self, promise: &Act) -> bool {
+    /// True if something told after the promise says that it was done: the same act, and of the same amount where both name one.
+    pub(super) fn is_done_after(&self, promise: &Act, talk: &Talk) -> bool {
         let after = |act: &&Act| (act.said, act.span.start) > (promise.said, promise.span.start);
         let mut done = self.all.iter().filter(|act| act.tense == Tense::Done).filter(after);
-        let wanted = beginnings(&promise.verb);
-        done.any(|act| beginnings(&act.verb).iter().any(|one| wanted.contains(one)))
+        let amounts = |act: &Act| {
+            let said = talk.said.get(act.said);
+            said.map(|said| tense::amounts(said.reading.lower(act.span))).unwrap_or_default()
+        };
+        let (wanted, promised): (Vec<String>, _) = (promise.keys().collect(), amounts(promise));
+        done.any(|act| act.keys().any(|key| wanted.contains(&key)) && tense::may_be_one(&amounts(act), &promised))
     }
-}
-
-/// Beginnings of the words that tell an act; "will", "have" and their like tell nothing.
-fn beginnings(verb: &str) -> Vec<String> {
-    let words = verb.split(|c: char| !c.is_alphabetic()).filter(|word| word.chars().count() >= COMMON_LETTERS);
-    let telling =
-        words.filter(|word| !["will", "have", "been", "going", "буду", "будет", "будем", "будут"].contains(word));
-    telling.map(|word| word.chars().take(COMMON_LETTERS).collect()).collect()
 }
 
 /// Where the tagger saw a promise in a turn, in characters of the turn as given.
@@ -94,7 +95,7 @@ fn of_sentence(at: usize, said: &Said, sentence: &Sentence, marked: &[CharSpan])
     let mut is_open = false;
     let mut lead = sentence.span.start;
     for (span, is_negated) in Clauses::of(reading, sentence).iter() {
-        let found = if is_negated { None } else { tense(reading, span, marked) };
+        let found = if is_negated { None } else { of_clause(reading, span, marked) };
         match (found, acts.last_mut().filter(|_| is_open)) {
             (Some((tense, verb, _)), Some(act)) if act.tense == tense => {
                 act.span.end = span.end;
@@ -119,13 +120,12 @@ fn of_sentence(at: usize, said: &Said, sentence: &Sentence, marked: &[CharSpan])
 }
 
 /// Whether a clause tells of an act, by which words, and whether it is the speaker's own.
-fn tense(reading: &Reading, span: CharSpan, marked: &[CharSpan]) -> Option<(Tense, String, bool)> {
+fn of_clause(reading: &Reading, span: CharSpan, marked: &[CharSpan]) -> Option<(Tense, String, bool)> {
     let first = |pattern: &Pattern| {
         let found = LazyLock::force(pattern).as_ref().map(|regex| reading.find(regex, span)).unwrap_or_default();
         found.into_iter().next()
     };
     let has_term = || !terms::terms(reading.lower(span)).is_empty();
-    let begins_with_customer = |words: &str| ["вы ", "you"].iter().any(|customer| words.starts_with(customer));
     if let Some(found) = first(&patterns::WILL_OWN) {
         // The word after "I'll" tells the act.
         let told = reading.lower(CharSpan::new(found.start, span.end));

@@ -9,6 +9,7 @@ use super::super::promises::{Promise, PromiseCheck, PromiseKind};
 use super::super::reading::{Reading, pattern};
 use super::acts::Acts;
 use super::talk::{Said, Talk};
+use super::tense::Tenses;
 use crate::text::words_as_they_stand;
 
 /// The shortest word that must rest on the conversation; shorter ones are mostly grammar.
@@ -67,18 +68,26 @@ impl Vocabulary {
     fn has_words(&self, text: &str, least: usize) -> bool {
         let reading = Reading::new(text);
         let words = reading.prepared().words();
-        let longer = words.iter().map(|word| &word.lower).filter(|word| {
-            let letters = word.chars().filter(|letter| letter.is_alphabetic()).count();
-            letters >= SHORTEST
-        });
-        let longer: Vec<String> = longer.map(|word| beginning(word)).collect();
-        let telling: Vec<&String> = longer.iter().filter(|word| !NOTE_WORDS.contains(*word)).collect();
+        let longer: Vec<&String> = words.iter().map(|word| &word.lower).filter(|word| is_longer(word)).collect();
+        let telling: Vec<String> =
+            longer.iter().filter(|word| !is_note_word(word)).map(|word| beginning(word)).collect();
         let known = telling.iter().filter(|word| self.words.contains(word.as_str())).count();
         !longer.is_empty() && known >= least && 2 * known >= telling.len()
     }
 }
 
-fn beginning(word: &str) -> String {
+/// True for a word that is mostly more than grammar.
+pub(super) fn is_longer(word: &str) -> bool {
+    word.chars().filter(|letter| letter.is_alphabetic()).count() >= SHORTEST
+}
+
+/// True for a word that a note has of its own.
+pub(super) fn is_note_word(word: &str) -> bool {
+    NOTE_WORDS.contains(&beginning(word))
+}
+
+/// What two forms of one word have in common.
+pub(super) fn beginning(word: &str) -> String {
     word.chars().map(|letter| if letter == 'ё' { 'е' } else { letter }).take(COMMON_LETTERS).collect()
 }
 
@@ -99,12 +108,13 @@ pub(super) struct Grounds<'a> {
     talk: &'a Talk,
     acts: &'a Acts,
     check: &'a PromiseCheck<'a>,
+    tenses: Tenses,
 }
 
 impl<'a> Grounds<'a> {
     pub(super) fn of(talk: &'a Talk, acts: &'a Acts, check: &'a PromiseCheck<'a>) -> Self {
         let (all, ours) = (Vocabulary::of(talk.said.iter()), Vocabulary::of(talk.ours().map(|(_, said)| said)));
-        Self { all, ours, talk, acts, check }
+        Self { all, ours, talk, acts, check, tenses: Tenses::of(talk, acts) }
     }
 
     /// True for what the customer came with.
@@ -115,23 +125,35 @@ impl<'a> Grounds<'a> {
 
     /// True for how it ended.
     pub(super) fn bear_end(&self, text: &str) -> bool {
-        self.all.holds(text) && self.are_made(text)
+        self.all.holds(text) && self.are_made(text) && self.tenses.bear_done(text)
     }
 
-    /// True for what was done, and for what is left to do: it rests on what was said by us, not by the customer.
-    pub(super) fn bear_act(&self, text: &str) -> bool {
+    /// True for what was done: it was told by us, and not only as a promise.
+    pub(super) fn bear_step(&self, text: &str) -> bool {
+        self.bear_act(text) && self.tenses.bear_done(text)
+    }
+
+    /// True for what is left to do: it was told by us, and not as done.
+    pub(super) fn bear_task(&self, text: &str) -> bool {
+        self.bear_act(text) && self.tenses.bear_left(text)
+    }
+
+    /// True for what rests on what was said by us, not by the customer.
+    fn bear_act(&self, text: &str) -> bool {
         self.ours.has_numbers(text) && self.ours.has_words(text, 1) && self.are_made(text)
     }
 
-    /// True for other words about what one turn says.
+    /// True for other words about what one turn promises.
     pub(super) fn bear_retelling(&self, text: &str, said: &Said) -> bool {
         let of_turn = Vocabulary::of(std::iter::once(said));
-        of_turn.has_numbers(text) && of_turn.has_words(text, 1) && self.are_made(text)
+        let is_of_turn = of_turn.has_numbers(text) && of_turn.has_words(text, 1);
+        is_of_turn && self.are_made(text) && self.tenses.bear_done(text)
     }
 
-    /// True if every promise that a text tells of was made by us in the conversation.
+    /// True if every promise that a text tells of was made by us in the conversation, or is of an amount that we told as given.
     fn are_made(&self, text: &str) -> bool {
-        self.check.check(text).iter().all(|promise| self.is_made(promise))
+        let is_given = |promise: &Promise| promise.amount.is_some() && self.tenses.tell_amounts_of(text);
+        self.check.check(text).iter().all(|promise| self.is_made(promise) || is_given(promise))
     }
 
     fn is_made(&self, told: &Promise) -> bool {

@@ -7,6 +7,7 @@ use super::super::writer::{AdviceSource, WrittenNote, WrittenPromise, WrittenTas
 use super::acts::{Acts, Tense};
 use super::card::{Note, NoteLine, NoteOutcome, NotePlace, NotePromise, NoteTask};
 use super::grounds::Grounds;
+use super::outcome::bears_solved;
 use super::patterns;
 use super::rules::{task, verdict};
 use super::talk::{Said, Talk};
@@ -42,14 +43,14 @@ pub(super) fn merged(mut note: Note, written: WrittenNote, talk: &Talk, acts: &A
     note.issue = kept(&issue, &|text| grounds.bear_issue(text)).or(note.issue);
     let has_ours = talk.ours().next().is_some();
     let steps = steps.iter().take(MOST_LINES).filter(|_| has_ours);
-    let steps: Vec<NoteLine> = steps.filter_map(|step| kept(step, &|text| grounds.bear_act(text))).collect();
+    let steps: Vec<NoteLine> = steps.filter_map(|step| kept(step, &|text| grounds.bear_step(text))).collect();
     if !steps.is_empty() {
         note.steps = steps;
     }
     let tasks = left_to_do.into_iter().take(MOST_LINES);
     let tasks: Vec<NoteTask> = tasks
         .filter_map(|WrittenTask { what, who }| {
-            let line = kept(&what, &|text| grounds.bear_act(text))?;
+            let line = kept(&what, &|text| grounds.bear_task(text))?;
             Some(NoteTask { what: line.text, who: who_of(&who), source: AdviceSource::Model })
         })
         .collect();
@@ -60,7 +61,8 @@ pub(super) fn merged(mut note: Note, written: WrittenNote, talk: &Talk, acts: &A
     refused += lost.len();
     note.promises = with_left_out(found.into_iter().flatten().collect(), note.promises);
 
-    if contradicts(note.outcome, outcome) {
+    let is_open = outcome == NoteOutcome::Solved && note.outcome == NoteOutcome::Unclear;
+    if contradicts(note.outcome, outcome) || (is_open && !bears_solved(talk, acts, &note.promises)) {
         refused += 1;
     } else {
         note.outcome_note = told.or(note.outcome_note);
@@ -105,7 +107,7 @@ fn promised(promise: WrittenPromise, talk: &Talk, acts: &Acts, grounds: &Grounds
         who: who_of(&who),
         term,
         verdict: verdict(acts, at, span),
-        is_done: act.is_some_and(|act| acts.is_done_after(act)),
+        is_done: act.is_some_and(|act| acts.is_done_after(act, talk)),
         place: NotePlace { turn: said.turn, span },
         source: AdviceSource::Model,
     })

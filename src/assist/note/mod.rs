@@ -15,8 +15,10 @@ mod rules;
 #[cfg(test)]
 mod table;
 mod talk;
+mod tense;
 #[cfg(test)]
 mod tests;
+mod verbs;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -30,6 +30,11 @@ pub(super) static DONE: Pattern = LazyLock::new(|| {
     ))
 });
 
+/// True if words that were matched tell what the customer did or does.
+pub(super) fn begins_with_customer(words: &str) -> bool {
+    ["вы ", "you"].iter().any(|customer| words.starts_with(customer))
+}
+
 /// What the speaker, or those whom the speaker speaks for, will do.
 pub(super) static WILL_OWN: Pattern = LazyLock::new(|| {
     const FUTURE: &str = "верн|исправл|исправ|разблокиру|начисл|пересчита|восстановл|восстанов|устран|пришл|вышл|отправл|отправ|зачисл|\
@@ -96,6 +101,24 @@ pub(super) static AGREED: Pattern = LazyLock::new(|| {
 pub(super) static THANKS: Pattern =
     LazyLock::new(|| pattern(r"\b(?:спасибо|благодарю|спс|thanks|thank you|cheers|much appreciated)\b"));
 
+/// The customer is sent elsewhere.
+pub(super) static ELSEWHERE: Pattern = LazyLock::new(|| {
+    pattern(
+        r"\b(?:обратитесь|обращайтесь|позвоните|звоните|свяжитесь|напишите (?:в|на)|это не к нам|(?:contact|call|ask|email|write to) (?:the|your|our|us|them)|get in touch with|reach out to)\b",
+    )
+});
+
+/// The customer is asked to look whether it is solved.
+pub(super) static TRY_IT: Pattern = LazyLock::new(|| {
+    pattern(
+        r"\b(?:проверьте|попробуйте|посмотрите|перезагрузите|перезапустите|сообщите|отпишитесь|дайте знать|(?:please )?try (?:again|now|it|to)|please (?:try|check|confirm)|let (?:me|us) know)\b",
+    )
+});
+
+/// A question for courtesy at the end.
+pub(super) static COURTESY: Pattern =
+    LazyLock::new(|| pattern(r"\b(?:помочь|помощь|вопросы|вопросов|help|anything else|questions?)\b"));
+
 /// A greeting or another courtesy without a matter.
 pub(super) static GREETING: Pattern = LazyLock::new(|| {
     pattern(
@@ -119,6 +142,9 @@ mod tests {
             &WAITING,
             &AGREED,
             &THANKS,
+            &ELSEWHERE,
+            &TRY_IT,
+            &COURTESY,
             &GREETING,
         ];
         assert!(all.iter().all(|pattern| pattern.is_some()));

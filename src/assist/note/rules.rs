@@ -103,7 +103,7 @@ fn promises(talk: &Talk, acts: &Acts) -> Vec<NotePromise> {
             who: who(&said.reading, act),
             term: term(said, act.span),
             verdict: verdict(acts, act.said, place.span),
-            is_done: acts.is_done_after(act),
+            is_done: acts.is_done_after(act, talk),
             place,
             source: AdviceSource::Rules,
         })

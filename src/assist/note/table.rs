@@ -181,3 +181,77 @@ pub(super) const TABLE: &[Row] = &[
         left: 0,
     },
 ];
+
+/// A conversation, a text of a model about it, and whether the text is true as a step and as something left to do.
+pub(super) const TENSES: &[(&str, &str, bool, bool)] = &[
+    ("Оператор: Вернём комиссию 350 рублей до пятницы.", "Вернули комиссию", false, true),
+    ("Оператор: Вернём комиссию 350 рублей до пятницы.", "Комиссия 350 рублей возвращена", false, true),
+    ("Оператор: Вернём комиссию 350 рублей до пятницы.", "Клиенту начислили 350 рублей", false, true),
+    ("Оператор: Вернём комиссию 350 рублей до пятницы.", "Оформили возврат комиссии", false, false),
+    ("Оператор: Вернём комиссию 350 рублей до пятницы.", "Пообещали вернуть комиссию до пятницы", true, true),
+    ("Оператор: Вернём комиссию 350 рублей до пятницы.", "Комиссия будет возвращена до пятницы", true, true),
+    ("Оператор: Вернула вам 150 рублей за перевод.", "Вернули 150 рублей", true, true),
+    ("Оператор: Вернула вам 150 рублей за перевод.", "Вернуть 150 рублей за перевод", true, false),
+    (
+        "Оператор: Вернула вам 150 рублей за перевод. Остальные 350 рублей вернём до пятницы.",
+        "Вернули 150 рублей за перевод",
+        true,
+        true,
+    ),
+    (
+        "Оператор: Вернула вам 150 рублей за перевод. Остальные 350 рублей вернём до пятницы.",
+        "Вернули 350 рублей",
+        false,
+        true,
+    ),
+    (
+        "Оператор: Вернула вам 150 рублей за перевод. Остальные 350 рублей вернём до пятницы.",
+        "Вернуть остальные 350 рублей",
+        true,
+        true,
+    ),
+    ("Оператор: Вернём комиссию сегодня.\nОператор: Готово, вернули.", "Вернули комиссию", true, true),
+    ("Оператор: Вернём комиссию сегодня.\nОператор: Готово, вернули.", "Вернуть комиссию", true, true),
+    ("Оператор: Оформила доставку, курьер приедет завтра.", "Оформили доставку", true, true),
+    ("Оператор: Оформила доставку, курьер приедет завтра.", "Курьер приехал", false, true),
+    ("Оператор: Проверила заявку. Проверю поступление денег завтра.", "Проверила заявку", true, true),
+    ("Оператор: Проверила заявку. Проверю поступление денег завтра.", "Проверила поступление денег", false, true),
+    ("Оператор: Проверила заявку. Деньги не поступили.", "Проверить поступление денег", true, true),
+    ("Оператор: Деньги придут завтра.\nКлиент: Деньги уже пришли, спасибо", "Деньги пришли", true, true),
+    ("Оператор: Передала заявку инженерам, они починят линию завтра.", "Передали заявку инженерам", true, true),
+    ("Оператор: Передала заявку инженерам, они починят линию завтра.", "Линию починили", false, true),
+    ("Оператор: Передала заявку инженерам, они починят линию завтра.", "Передать заявку инженерам", true, false),
+    ("Operator: We'll refund the fee by Friday.", "Refunded the fee", false, true),
+    ("Operator: We'll refund the fee by Friday.", "The operator promised that the fee will be refunded", true, true),
+    ("Operator: I've refunded the fee.", "Fee refunded", true, true),
+    ("Operator: I've refunded the transfer fee.", "Refund the transfer fee", true, false),
+    ("Operator: I've checked the order and an engineer will come tomorrow.", "Checked the order", true, true),
+    ("Operator: I've checked the order and an engineer will come tomorrow.", "An engineer came", false, true),
+];
+
+/// Conversations of which the rules can't tell how they ended, and whether a model may call them solved.
+pub(super) const SOLVED: &[(&str, bool)] = &[
+    ("Клиент: Какая комиссия за перевод?\nОператор: Полтора процента.\nКлиент: Спасибо", true),
+    ("Customer: What is the fee for a transfer?\nOperator: It is one percent.\nCustomer: Thanks", true),
+    ("Клиент: Где посмотреть выписку?\nОператор: В приложении, раздел «Документы».\nКлиент: Хорошо", true),
+    ("Клиент: Карта заблокирована\nОператор: Разблокировала карту.\nКлиент: Ура, покупка прошла", true),
+    ("Customer: My card is blocked\nOperator: I've unblocked it.\nCustomer: Great, the payment went through", true),
+    ("Клиент: С меня сняли комиссию 150 рублей\nОператор: Вернула вам 150 рублей.", true),
+    ("Customer: Please cancel my order\nOperator: I've cancelled it. Is there anything else I can help with?", true),
+    ("Клиент: Не приходит код\nОператор: Сейчас проверю.\nОператор: Проверила, номер исправила. Код отправила.", true),
+    ("Customer: I can't log in\nOperator: I'll check.\nOperator: I've checked and reset the password.", true),
+    ("Клиент: Сняли комиссию\nОператор: Вернём комиссию 350 рублей до пятницы.", false),
+    ("Customer: You charged me a fee\nOperator: We'll refund the fee by Friday.", false),
+    ("Клиент: Касса не работает\nОператор: Обратитесь к партнёру.\nКлиент: Ладно", false),
+    ("Customer: The register is down\nOperator: Please contact the partner.\nCustomer: Okay", false),
+    ("Клиент: Интернет не работает\nОператор: Перезапустила порт, проверьте, пожалуйста.", false),
+    ("Customer: No internet\nOperator: I've restarted the router, please try again.", false),
+    (
+        "Клиент: Интернет не работает\nОператор: Перезапустила порт.\nКлиент: Всё равно не работает\n\
+         Оператор: Сменила канал.",
+        false,
+    ),
+    ("Клиент: Не пришли деньги\nОператор: Отправила запрос в банк.\nКлиент: А когда придут деньги?", false),
+    ("Customer: No money yet\nOperator: I've raised a request.\nCustomer: And when will I get it?", false),
+    ("Клиент: Касса не работает\nОператор: Понимаю вас.", false),
+];

@@ -2,14 +2,14 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
-use super::table::{Row, TABLE};
+use super::table::{Row, SOLVED, TABLE, TENSES};
 use super::*;
 use crate::assist::playbook::Playbook;
 use crate::assist::promises::PromiseVerdict;
 use crate::assist::writer::{AdviceSource, WrittenNote, WrittenPromise, WrittenTask};
 use crate::feedback::{Speaker, Turn};
-use crate::tags::Confidence;
-use crate::tags::{Language, Provenance, Review, Tags, TaxonomyVersion, TeamId, TeamTag};
+use crate::tags::sample::nothing_found;
+use crate::tags::{Language, Tags};
 use crate::taxonomy::Taxonomy;
 
 static PLAYBOOK: LazyLock<Playbook> =
@@ -17,37 +17,7 @@ static PLAYBOOK: LazyLock<Playbook> =
 
 /// Tags that tell nothing: what is found is found by the words.
 pub(super) fn tags() -> Tags {
-    Tags {
-        id: String::new(),
-        language: Language::Russian,
-        topics: vec![],
-        sentiment: None,
-        team: TeamTag {
-            team_id: TeamId::new("billing"),
-            confidence: Confidence::ONE,
-            reason: String::new(),
-            rule_id: None,
-            escalates_to: None,
-            alternatives: vec![],
-            neighbour_case_ids: vec![],
-        },
-        signals: vec![],
-        turns: vec![],
-        sentiment_trend: None,
-        review: Review::default(),
-        masked_text: String::new(),
-        tokens: 0,
-        provenance: Provenance {
-            otklik_version: String::new(),
-            taxonomy_version: TaxonomyVersion::new("v"),
-            encoder_id: String::new(),
-            encoder_sha256: String::new(),
-            prototypes_version: String::new(),
-            heads: vec![],
-            corrections_version: String::new(),
-            language_model: None,
-        },
-    }
+    Tags { language: Language::Russian, ..nothing_found("") }
 }
 
 fn read(talk: &Talk) -> (acts::Acts, Note) {
@@ -194,6 +164,75 @@ fn what_a_model_makes_up_is_refused() {
     assert_eq!(promises[1], ("Менеджер перезвонит вам в течение 3 часов", "", "в течение 3 часов"));
     assert_eq!(promises.len(), 2);
     assert!(note.left_to_do.iter().all(|task| !task.what.contains("75")), "{:?}", note.left_to_do);
+}
+
+/// A model that writes nothing but this.
+fn nothing() -> WrittenNote {
+    WrittenNote {
+        issue: String::new(),
+        steps: vec![],
+        promises: vec![],
+        outcome: NoteOutcome::Unclear,
+        outcome_note: String::new(),
+        left_to_do: vec![],
+    }
+}
+
+#[test]
+fn nothing_promised_is_told_as_done_and_nothing_done_as_left() {
+    let mut wrong = Vec::new();
+    for (talk, text, is_step, is_task) in TENSES {
+        let talk = format!("Клиент: Здравствуйте, у меня вопрос\n{talk}");
+        let step = merged(&talk, WrittenNote { steps: vec![(*text).into()], ..nothing() });
+        let what = (*text).into();
+        let left_to_do = vec![WrittenTask { what, who: String::new() }];
+        let task = merged(&talk, WrittenNote { left_to_do, ..nothing() });
+        let has_step = step.steps.iter().any(|line| line.text == *text && line.source == AdviceSource::Model);
+        let has_task = task.left_to_do.iter().any(|one| one.what == *text && one.source == AdviceSource::Model);
+        if (has_step, step.refused_parts == 0) != (*is_step, *is_step) {
+            wrong.push(format!("step {text:?} of {talk:?}: {step:#?}"));
+        }
+        if has_task != *is_task {
+            wrong.push(format!("task {text:?} of {talk:?}: {task:#?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_promise_and_an_end_are_not_told_as_done_either() {
+    let talk = "Клиент: Взяли комиссию 350 рублей\nОператор: Вернём комиссию 350 рублей до пятницы.\nКлиент: Жду";
+    let promises = vec![WrittenPromise {
+        what: "Вернули комиссию 350 рублей".into(),
+        who: "оператор".into(),
+        term: "до пятницы".into(),
+        quote: "Вернём комиссию 350 рублей до пятницы".into(),
+    }];
+    let outcome_note = "Комиссия 350 рублей возвращена".into();
+    let note = merged(talk, WrittenNote { promises, outcome_note, outcome: NoteOutcome::Partly, ..nothing() });
+    assert_eq!(note.promises[0].what, "Вернём комиссию 350 рублей до пятницы", "the turn's own words stay");
+    assert_eq!(note.outcome_note.unwrap().text, "Жду");
+    assert_eq!((note.outcome, note.refused_parts), (NoteOutcome::Partly, 1));
+}
+
+#[test]
+fn a_model_calls_solved_what_the_end_bears_out() {
+    let mut wrong = Vec::new();
+    for (talk, is_borne) in SOLVED {
+        let (_, rules) = read(&Talk::of(&body(talk)));
+        let note = merged(talk, WrittenNote { outcome: NoteOutcome::Solved, ..nothing() });
+        let expected = if *is_borne {
+            (NoteOutcome::Solved, AdviceSource::Model, 0)
+        } else {
+            (NoteOutcome::Unclear, AdviceSource::Rules, 1)
+        };
+        if rules.outcome != NoteOutcome::Unclear || (note.outcome, note.outcome_source, note.refused_parts) != expected
+        {
+            wrong.push(format!("{talk}: by rules {}, {note:#?}", rules.outcome));
+        }
+    }
+    assert!(SOLVED.len() >= 16 && 2 * SOLVED.iter().filter(|(_, is_borne)| *is_borne).count() + 1 >= SOLVED.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

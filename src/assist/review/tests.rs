@@ -5,11 +5,9 @@ use proptest::prelude::*;
 use super::table::{FEE, TABLE};
 use super::*;
 use crate::feedback::CharSpan;
-use crate::tags::{
-    Confidence, Evidence, Provenance, Review, SignalId, SignalTag, TagSource, Tags, TaxonomyVersion, TeamTag,
-};
+use crate::tags::sample::nothing_found;
+use crate::tags::{Confidence, Evidence, SignalId, SignalTag, TagSource, Tags};
 use crate::taxonomy::Taxonomy;
-use crate::text::prepare;
 
 static TAXONOMY: LazyLock<Taxonomy> = LazyLock::new(|| Taxonomy::default_taxonomy().unwrap());
 static PLAYBOOK: LazyLock<Playbook> = LazyLock::new(|| Playbook::default_playbook(&TAXONOMY).unwrap());
@@ -23,37 +21,7 @@ fn tags(text: &str, signals: &str) -> Tags {
         detail: None,
         evidence: vec![Evidence { turn: None, span: CharSpan::new(0, 1), weight: Confidence::ONE }],
     };
-    Tags {
-        id: String::new(),
-        language: prepare(text).language(),
-        topics: vec![],
-        sentiment: None,
-        team: TeamTag {
-            team_id: TeamId::new("billing"),
-            confidence: Confidence::ONE,
-            reason: String::new(),
-            rule_id: None,
-            escalates_to: None,
-            alternatives: vec![],
-            neighbour_case_ids: vec![],
-        },
-        signals: signals.split_whitespace().map(signal).collect(),
-        turns: vec![],
-        sentiment_trend: None,
-        review: Review::default(),
-        masked_text: String::new(),
-        tokens: 0,
-        provenance: Provenance {
-            otklik_version: String::new(),
-            taxonomy_version: TaxonomyVersion::new("v"),
-            encoder_id: String::new(),
-            encoder_sha256: String::new(),
-            prototypes_version: String::new(),
-            heads: vec![],
-            corrections_version: String::new(),
-            language_model: None,
-        },
-    }
+    Tags { signals: signals.split_whitespace().map(signal).collect(), ..nothing_found(text) }
 }
 
 fn review(signals: &str, appeal: &str, reply: &str, is_past_known: bool) -> ReplyReview {

@@ -19,6 +19,11 @@ pub fn share(part: u64, of: u64) -> String {
     format!("{:.1}%", part as f64 * 100.0 / of.max(1) as f64)
 }
 
+/// So many of what is counted: "1 file", "2 files".
+fn counted(count: u64, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
 /// The most frequent topics with their shares.
 pub fn top_topics(counts: &Counts, most: usize, name: impl Fn(&str) -> String) -> String {
     let topics = counts.top_topics().into_iter().take(most);
@@ -36,16 +41,18 @@ pub fn intention(
     taxonomy: &str,
 ) -> String {
     let size = match plan.rows() {
-        Some(rows) => format!("{rows} rows"),
+        Some(rows) => counted(rows, "row"),
         None => bytes(plan.bytes()),
     };
     let others = match plan.left_alone {
         0 => String::new(),
+        1 => " (1 other file is left alone)".to_owned(),
         others => format!(" ({others} other files are left alone)"),
     };
-    let mut page = format!("reads      {} files, {size}{others}\n", plan.files.len());
+    let mut page = format!("reads      {}, {size}{others}\n", counted(plan.files.len() as u64, "file"));
     let sha256 = made_by.encoder_sha256.get(..12).unwrap_or(&made_by.encoder_sha256);
-    page += &format!("model      {} {sha256}, {} heads\n", made_by.encoder_id, made_by.heads.len());
+    let heads = counted(made_by.heads.len() as u64, "head");
+    page += &format!("model      {} {sha256}, {heads}\n", made_by.encoder_id);
     page += &format!("taxonomy   {taxonomy} {}\n", made_by.taxonomy_version);
     match outputs {
         None => page += "writes     nothing: a dry run\n",
@@ -61,7 +68,8 @@ pub fn intention(
         None => {}
         Some(Start::Anew) => page += "begins     at the first row\n",
         Some(Start::GoesOn { rows, files }) => {
-            page += &format!("goes on    after {rows} rows that are done, {files} files of them whole\n");
+            let (rows, files) = (counted(rows, "row"), counted(files as u64, "file"));
+            page += &format!("goes on    after {rows} done, {files} whole\n");
         }
     }
     page
@@ -95,8 +103,10 @@ pub fn summary_in_words(
     let seconds = elapsed.as_secs_f64();
     let rate = *rows_now as f64 / seconds.max(1e-3);
     let mut lines = vec![format!(
-        "{} rows of {files} files tagged; {rows_now} rows now, in {seconds:.1} s ({rate:.1} rows/s)",
-        counts.tagged
+        "{} of {} tagged; {} now, in {seconds:.1} s ({rate:.1} rows/s)",
+        counted(counts.tagged, "row"),
+        counted(*files as u64, "file"),
+        counted(*rows_now, "row")
     )];
     if counts.changed + counts.unchanged > 0 {
         let changed = share(counts.changed, counts.changed + counts.unchanged);
@@ -109,8 +119,8 @@ pub fn summary_in_words(
     if counts.failed > 0 {
         let failed = share(counts.failed, counts.rows_read);
         lines.push(format!(
-            "warning: {} rows ({failed}) could not be tagged: {}",
-            counts.failed,
+            "warning: {} ({failed}) could not be tagged: {}",
+            counted(counts.failed, "row"),
             outputs.errors.display()
         ));
     }
@@ -161,8 +171,11 @@ pub fn preview_in_words(preview: &Preview, names: &dyn Names, language: NameLang
     let Preview { counts, compared, .. } = preview;
     let topic = |id: &str| names.topic(&TopicId::new(id), language);
     let team = |id: &str| names.team(&TeamId::new(id), language);
-    let mut page =
-        format!("{} rows read, {} failed, {} compared with earlier tags\n", counts.rows_read, counts.failed, compared);
+    let mut page = format!(
+        "{} read, {} failed, {compared} compared with earlier tags\n",
+        counted(counts.rows_read, "row"),
+        counts.failed
+    );
     page += &format!(
         "topics: {}; no topic {}\n",
         top_topics(counts, TOPICS, topic),
@@ -198,7 +211,7 @@ fn moves(what: &str, all: &[Move], name: impl Fn(&str) -> String) -> String {
     let moved: Vec<&Move> = all.iter().filter(|one| one.from != one.to).collect();
     let stayed: u64 = all.iter().filter(|one| one.from == one.to).map(|one| one.rows).sum();
     let rows: u64 = moved.iter().map(|one| one.rows).sum();
-    let mut page = format!("\n{what}: {stayed} rows stay, {rows} move\n");
+    let mut page = format!("\n{what}: {} the same, {rows} moved\n", counted(stayed, "row"));
     let name = |id: &Option<String>| id.as_deref().map_or_else(|| "(none)".to_owned(), &name);
     for one in moved.iter().take(MOVES) {
         let _ = writeln!(page, "{:>8}  {} -> {}", one.rows, name(&one.from), name(&one.to));
@@ -207,7 +220,8 @@ fn moves(what: &str, all: &[Move], name: impl Fn(&str) -> String) -> String {
         }
     }
     if moved.len() > MOVES {
-        let _ = writeln!(page, "          and {} other moves; --json shows all", moved.len() - MOVES);
+        let _ =
+            writeln!(page, "          and {}; --json shows all", counted((moved.len() - MOVES) as u64, "other move"));
     }
     page
 }
@@ -237,12 +251,19 @@ mod tests {
         for part in [
             "changed: 4 (40.0%)",
             "0.500 before, - after",
-            "main topic: 6 rows stay, 4 move",
+            "main topic: 6 rows the same, 4 moved",
             "-> (none)",
             "карта [CARD]",
         ] {
             assert!(page.contains(part), "no {part:?} in\n{page}");
         }
+    }
+
+    #[test]
+    fn one_is_not_counted_as_several() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "file")), ["0 files", "1 file", "2 files"]);
+        let preview = Preview { counts: Counts { rows_read: 1, ..Counts::default() }, ..Preview::default() };
+        assert!(preview_in_words(&preview, &Ids, NameLanguage::En).starts_with("1 row read, 0 failed"));
     }
 
     #[test]

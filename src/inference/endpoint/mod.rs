@@ -53,6 +53,8 @@ pub struct EndpointOptions {
     pub model: String,
     /// The file that holds the key that it asks for.
     pub api_key_file: Option<PathBuf>,
+    /// The PEM file of certificates that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
     /// How long one answer may take.
     pub timeout: Duration,
     /// Tokens that the model reads, the answer's included.
@@ -84,6 +86,14 @@ pub enum EndpointError {
         /// The file.
         path: PathBuf,
     },
+    /// The certificates can't be used.
+    #[error("endpoint.ca_file: {}: {problem}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what is allowed.
+        problem: String,
+    },
     /// Encrypted connections can't be made.
     #[error("endpoint.url is https, and encrypted connections can't be made: {0}")]
     Tls(String),
@@ -108,12 +118,12 @@ impl fmt::Debug for EndpointModel {
 }
 
 impl EndpointModel {
-    /// A model behind an endpoint, which is not asked anything yet. Reads the key and, for https, the system's certificates. Blocks.
+    /// A model behind an endpoint, which is not asked anything yet. Reads the key and, for https, certificates. Blocks.
     ///
     /// # Errors
     /// [`EndpointError`]; see its variants.
     pub fn open(options: EndpointOptions) -> Result<Self, EndpointError> {
-        let EndpointOptions { url, model, api_key_file, timeout, context, concurrent } = options;
+        let EndpointOptions { url, model, api_key_file, ca_file, timeout, context, concurrent } = options;
         if model.is_empty() {
             return Err(EndpointError::NoModel);
         }
@@ -122,7 +132,7 @@ impl EndpointModel {
         Ok(Self {
             id: format!("{ID_PREFIX}{model}"),
             model,
-            connector: Connector::new(address)?,
+            connector: Connector::new(address, ca_file.as_deref())?,
             authorisation,
             timeout,
             context,

@@ -83,6 +83,7 @@ impl From<ScriptAdvice> for v1::ScriptAdvice {
             threshold: cover.threshold,
             script,
             basis: v1::DistanceBasis::from(cover.basis).into(),
+            nearer_for_signal_ids: cover.nearer_for.into_iter().map(|signal| signal.to_string()).collect(),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::inference::{Answer, ChatMessage, Generation, LanguageModel, LanguageM
 use crate::prompts::PromptLanguage;
 use crate::tagging::corrections::CorrectedCase;
 use crate::tagging::{Lane, Tagged, TaggerCounts};
+use crate::tags::sample::nothing_found;
 use crate::tags::*;
 use crate::taxonomy::{OwnershipContext, Taxonomy};
 
@@ -105,36 +106,14 @@ fn tags(text: &str) -> Tags {
         false => ReviewReason::NoWords,
     };
     let reasons = if topics.is_empty() { vec![reason] } else { vec![] };
+    let nothing = nothing_found(text);
     Tags {
         id: "1".to_owned(),
         language: if text.is_ascii() { Language::English } else { Language::Russian },
         topics,
-        sentiment: None,
-        team: TeamTag {
-            team_id: TeamId::new("nobody"),
-            confidence: Confidence::ZERO,
-            reason: String::new(),
-            rule_id: None,
-            escalates_to: None,
-            alternatives: vec![],
-            neighbour_case_ids: vec![],
-        },
-        signals: vec![],
-        turns: vec![],
-        sentiment_trend: None,
+        team: TeamTag { team_id: TeamId::new("nobody"), confidence: Confidence::ZERO, ..nothing.team },
         review: Review { needed: !reasons.is_empty(), reasons },
-        masked_text: crate::text::prepare(text).clean().to_owned(),
-        tokens: 1,
-        provenance: Provenance {
-            otklik_version: String::new(),
-            taxonomy_version: TaxonomyVersion::new("v"),
-            encoder_id: String::new(),
-            encoder_sha256: String::new(),
-            prototypes_version: String::new(),
-            heads: vec![],
-            corrections_version: String::new(),
-            language_model: None,
-        },
+        ..nothing
     }
 }
 

@@ -1,6 +1,7 @@
 //! An endpoint that answers as a test says.
 
 mod answers;
+mod connections;
 mod failures;
 
 use std::ops::ControlFlow;
@@ -61,6 +62,7 @@ fn options(url: &str) -> EndpointOptions {
         url: url.to_owned(),
         model: "some/model".to_owned(),
         api_key_file: None,
+        ca_file: None,
         timeout: Duration::from_secs(60),
         context: 4_096,
         concurrent: 1,
