@@ -140,6 +140,7 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             | AssemblyError::TwoLanguageModels
             | AssemblyError::Endpoint(_)
             | AssemblyError::Taxonomy(_)
+            | AssemblyError::Versions(_)
             | AssemblyError::Playbook(_)
             | AssemblyError::Uses(_)
             | AssemblyError::Examples(_)
@@ -150,6 +151,9 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             | AssemblyError::Inference(_) => true,
             AssemblyError::Engine(_)
             | AssemblyError::Corrections(_)
+            | AssemblyError::Beside(_)
+            | AssemblyError::Script(_)
+            | AssemblyError::Interrupted(_)
             | AssemblyError::Training(_)
             | AssemblyError::Threads(_) => false,
         })
