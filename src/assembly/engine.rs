@@ -52,11 +52,7 @@ impl EngineMaker {
     ///
     /// # Errors
     /// [`AssemblyError::Heads`], [`AssemblyError::Examples`], [`AssemblyError::Training`], [`AssemblyError::Engine`].
-    pub fn engine(
-        &self,
-        taxonomy: Arc<Taxonomy>,
-        progress: &mut dyn Progress,
-    ) -> Result<TaggingEngine, AssemblyError> {
+    pub fn engine(&self, taxonomy: Arc<Taxonomy>, progress: &mut dyn Progress) -> Result<TaggingEngine, AssemblyError> {
         let heads = heads(&self.config, &self.loaded, &taxonomy)?;
         let vectors = example_vectors(&self.loaded, &taxonomy, &self.pool, progress)?;
         self.finished(taxonomy, heads, vectors, Hands::All)

@@ -41,9 +41,7 @@ pub async fn publisher(
 ) -> Result<Arc<Publisher>, AssemblyError> {
     let ServingParts { engines, versions, cases, writer, weighing } = parts;
     let of = config.clone();
-    let uses = blocking(move || {
-        Ok(SuggestionUses::open(&of.assist.dir.join(USES_FILE), of.assist.max_use_pairs)?)
-    });
+    let uses = blocking(move || Ok(SuggestionUses::open(&of.assist.dir.join(USES_FILE), of.assist.max_use_pairs)?));
     let uses = Arc::new(uses.await?);
     let generations = Generations { config: Arc::new(config.clone()), engines, cases, writer, weighing, uses };
     let serving = Serving::new(generations.of(engine).await?);

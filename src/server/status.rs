@@ -17,7 +17,11 @@ use crate::models::NO_LANGUAGE_MODEL;
 use crate::prompts::{PromptError, PromptIdentity, RunError};
 use crate::serving::{MakeError, PublishError};
 use crate::tagging::TaggingError;
+use crate::taxonomy::TaxonomyError;
 use crate::taxonomy::versions::VersionsError;
+
+/// Longest description of one problem of a taxonomy, in characters.
+const DESCRIPTION_CHARS: usize = 240;
 
 /// Who says the reasons of `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "otklik";
@@ -182,10 +186,21 @@ pub(super) fn no_language_model() -> Status {
     unmet("LANGUAGE_MODEL", "models.language_model", NO_LANGUAGE_MODEL.to_owned())
 }
 
-/// The status of a taxonomy that was not put in force, or not found; `source` is where it was sent.
+/// INVALID_ARGUMENT with the problems of a taxonomy whose source was sent under `path`.
+pub(super) fn of_taxonomy(error: &TaxonomyError, path: &str) -> Status {
+    let mut faults = Faults::default();
+    for problem in error.problems() {
+        let key = if problem.key.is_empty() { String::new() } else { format!(".{}", problem.key) };
+        let description: String = problem.message.chars().take(DESCRIPTION_CHARS).collect();
+        faults.add(format!("{path}{key}"), format!("line {}: {description}", problem.line));
+    }
+    faults.into_status()
+}
+
+/// The status of a taxonomy that was not put in force, or not found.
 pub(super) fn of_publishing(error: PublishError) -> Status {
     match &error {
-        PublishError::Invalid(_) => Faults::one("source", error.to_string()),
+        PublishError::Invalid(problems) => of_taxonomy(problems, "source"),
         PublishError::Conflict { expected, current } => aborted(
             "TAXONOMY_VERSION_CONFLICT",
             [("expected_version", expected.as_str()), ("current_version", current.as_str())],

@@ -13,7 +13,7 @@ use crate::cases::{CaseFilter, CaseStore, CaseStoreError, TenantId};
 use crate::config::Config;
 use crate::serving::{PublishError, PublishRequest, Published, Publisher};
 use crate::taxonomy::versions::SourcedTaxonomy;
-use crate::taxonomy::{AffectedTopics, TaxonomyError, diff};
+use crate::taxonomy::{AffectedTopics, diff};
 
 /// Taxonomies: read, checked, compared, published and put back.
 pub(super) struct TaxonomyService {
@@ -39,7 +39,7 @@ impl v1::taxonomy_service_server::TaxonomyService for TaxonomyService {
         request: Request<v1::ListTaxonomyVersionsRequest>,
     ) -> Result<Response<v1::ListTaxonomyVersionsResponse>, Status> {
         let (call, _) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let listed = self.publisher.publications().await.map_err(of_publishing);
+        let listed = self.publisher.publications().await.map_err(status::of_publishing);
         call.close(listed.map(convert::publications))
     }
 
@@ -97,7 +97,7 @@ struct Done {
 impl TaxonomyService {
     async fn get(&self, message: v1::GetTaxonomyRequest) -> Result<v1::GetTaxonomyResponse, Status> {
         let version = convert::wanted_version(message.version, "version", &self.config.limits)?;
-        let kept = self.publisher.kept(version).await.map_err(of_publishing)?;
+        let kept = self.publisher.kept(version).await.map_err(status::of_publishing)?;
         Ok(convert::taxonomy(kept, message.include_source))
     }
 
@@ -114,13 +114,14 @@ impl TaxonomyService {
                 version: String::new(),
                 problems: error.problems().iter().map(Into::into).collect(),
             }),
-            Err(error) => Err(of_publishing(error)),
+            Err(error) => Err(status::of_publishing(error)),
         }
     }
 
     async fn compare(&self, message: v1::DiffTaxonomyRequest) -> Result<v1::DiffTaxonomyResponse, Status> {
         let limits = &self.config.limits;
-        let (old, new) = (convert::compared(message.old, "old", limits)?, convert::compared(message.new, "new", limits)?);
+        let (old, new) =
+            (convert::compared(message.old, "old", limits)?, convert::compared(message.new, "new", limits)?);
         let (old, new) = (self.find(old, "old").await?, self.find(new, "new").await?);
         let compared = tokio::task::spawn_blocking(move || v1::DiffTaxonomyResponse {
             diff: Some(diff(&old.taxonomy, &new.taxonomy).into()),
@@ -136,13 +137,13 @@ impl TaxonomyService {
             Compared::Source(source) => self.publisher.check(source).await,
         };
         found.map_err(|error| match error {
-            PublishError::Invalid(problems) => invalid(&problems, &format!("{path}.source")),
-            other => of_publishing(other),
+            PublishError::Invalid(problems) => status::of_taxonomy(&problems, &format!("{path}.source")),
+            other => status::of_publishing(other),
         })
     }
 
     async fn publish(&self, wanted: Result<PublishRequest, Status>, due: Instant) -> Result<Done, Status> {
-        let published = self.publisher.publish(wanted?).await.map_err(of_publishing)?;
+        let published = self.publisher.publish(wanted?).await.map_err(status::of_publishing)?;
         let Published { publication, before, now, changed } = published;
         let between = tokio::task::spawn_blocking(move || AffectedTopics::between(&before, &now)).await;
         let affected = between.map_err(|error| status::internal(&error.to_string()))?;
@@ -172,16 +173,4 @@ impl TaxonomyService {
         let filter = CaseFilter { topics, ..CaseFilter::default() };
         Ok((stored, self.cases.count(&self.tenant, &filter).await?))
     }
-}
-
-fn of_publishing(error: PublishError) -> Status {
-    match error {
-        PublishError::Invalid(problems) => invalid(&problems, "source"),
-        other => status::of_publishing(other),
-    }
-}
-
-/// INVALID_ARGUMENT with the problems of a source that was sent under `path`.
-fn invalid(error: &TaxonomyError, path: &str) -> Status {
-    convert::source_faults(error, path)
 }

@@ -11,8 +11,8 @@ use tracing::Instrument;
 
 use super::{Generation, MakeError, PublishError, Serving};
 use crate::tags::TaxonomyVersion;
-use crate::taxonomy::versions::{Publication, PublicationKind, PublicationNote, SourcedTaxonomy, Versions};
 use crate::taxonomy::Taxonomy;
+use crate::taxonomy::versions::{Publication, PublicationKind, PublicationNote, SourcedTaxonomy, Versions};
 
 /// Taxonomies that are read and checked at once; each takes a thread for as long.
 const READ_AT_ONCE: usize = 2;
@@ -185,8 +185,7 @@ impl Publisher {
         let recalled = timeout_at(due.into(), self.maker.recall(&next)).await;
         recalled.map_err(|_| PublishError::DeadlineExceeded)??;
         let at = Timestamp::now();
-        let publication =
-            self.with_versions(move |versions| versions.publish(&new, kind, &expected, note, at)).await?;
+        let publication = self.with_versions(move |versions| versions.publish(&new, kind, &expected, note, at)).await?;
         self.serving.replace(held, next);
         tracing::info!(
             number = publication.number,

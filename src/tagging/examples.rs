@@ -16,7 +16,9 @@ use sha2::{Digest, Sha256};
 
 use super::TaggingError;
 use super::patience::OVERLOAD_PATIENCE;
-use crate::inference::{Begun, ComputePool, Depth, EncodeInput, Encoder, Encoding, InferenceError, Lane, PassOutput, PoolError, Role};
+use crate::inference::{
+    Begun, ComputePool, Depth, EncodeInput, Encoder, Encoding, InferenceError, Lane, PassOutput, PoolError, Role,
+};
 
 /// Name of the header's entry with the SHA-256 of the encoder and of the content. One entry, because the order of several would
 /// change from run to run.
@@ -295,9 +297,7 @@ fn begin(text: &str, depth: Depth, encoder: Arc<Encoder>) -> Begun<Result<Vec<f3
         return Begun::Done(encoder.encode_to(&inputs, depth).map(first));
     }
     let finishing = Arc::clone(&plan);
-    let finish = move |output: Result<PassOutput, InferenceError>| {
-        Ok(first(encoder.finish(&finishing, vec![output?])))
-    };
+    let finish = move |output: Result<PassOutput, InferenceError>| Ok(first(encoder.finish(&finishing, vec![output?])));
     Begun::Encode { plan, pass: 0, finish: Box::new(finish) }
 }
 

@@ -43,7 +43,8 @@ impl AffectedTopics {
                 affected.reowned.push(topic.id.clone());
             }
         }
-        affected.removed = old.taggable_topics().map(|topic| topic.id.clone()).filter(|id| !can_give(new, id)).collect();
+        affected.removed =
+            old.taggable_topics().map(|topic| topic.id.clone()).filter(|id| !can_give(new, id)).collect();
         affected
     }
 

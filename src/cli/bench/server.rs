@@ -188,14 +188,8 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
         async move {
             // An end of the channel is as good as a word.
             let told = async { stopped.await.unwrap_or(()) };
-            let served = server::Served {
-                publisher,
-                cases,
-                sealer: None,
-                prompts,
-                prompt_limits,
-                language_model: None,
-            };
+            let served =
+                server::Served { publisher, cases, sealer: None, prompts, prompt_limits, language_model: None };
             server::serve(&config, served, listener, told).await
         }
     });

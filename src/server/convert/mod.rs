@@ -26,7 +26,7 @@ pub(super) use notes::note;
 pub(super) use outcomes::{links, outcome, recorded_outcome, similar_case};
 pub(super) use prompts::{WantedPrompt, listed_language, prompt_input, sampling, wanted_prompt};
 pub(super) use taxonomy::{
-    Compared, check_source, compared, publication, publication_message, publications, rollback, source_faults, taxonomy,
+    Compared, check_source, compared, publication, publication_message, publications, rollback, taxonomy,
     wanted_version,
 };
 use tonic::Status;

@@ -9,18 +9,15 @@ use tonic::Status;
 use super::feedback::check_id;
 use super::{Faults, time};
 use crate::config::LimitsConfig;
-use crate::serving::{Kept, PublishRequest, Wanted};
 use crate::server::wire::v1::{self, taxonomy_reference};
+use crate::serving::{Kept, PublishRequest, Wanted};
 use crate::tags::{TaxonomyVersion, TopicId};
 use crate::taxonomy::versions::{Publication, PublicationNote};
 use crate::taxonomy::{
-    AffectedTopics, Change, EntryChange, FieldChange, Localized, MAX_FILE_BYTES, OwnershipContext, Problem, SectionDiff,
-    TaxonomyDiff, TaxonomyError,
+    AffectedTopics, Change, EntryChange, FieldChange, Localized, MAX_FILE_BYTES, OwnershipContext, Problem,
+    SectionDiff, TaxonomyDiff,
 };
 use crate::text::prepare;
-
-/// Longest description of one problem in the details of a status, in characters: details travel in headers.
-const DESCRIPTION_CHARS: usize = 240;
 
 /// One of two taxonomies to be compared.
 #[derive(Debug, PartialEq)]
@@ -140,20 +137,6 @@ fn note(by: String, comment: String, limits: &LimitsConfig, faults: &mut Faults)
     }
     let given = |text: String| (!text.trim().is_empty()).then_some(text);
     PublicationNote { by: given(by), comment: given(comment).map(|comment| prepare(&comment).clean().to_owned()) }
-}
-
-/// INVALID_ARGUMENT with the problems of the source under `path`.
-pub(in crate::server) fn source_faults(error: &TaxonomyError, path: &str) -> Status {
-    let mut faults = Faults::default();
-    for problem in error.problems() {
-        let key = if problem.key.is_empty() { String::new() } else { format!(".{}", problem.key) };
-        let description: String = problem.message.chars().take(DESCRIPTION_CHARS).collect();
-        faults.add(format!("{path}{key}"), format!("line {}: {description}", problem.line));
-    }
-    match faults.or(()) {
-        Err(status) => status,
-        Ok(()) => Faults::one(path, "can't be read"),
-    }
 }
 
 impl From<&Problem> for v1::TaxonomyProblem {

@@ -22,7 +22,9 @@ pub enum VersionsError {
         folder: PathBuf,
     },
     /// The version in force is not the one that the caller knows.
-    #[error("the version in force is {current}, not {expected}; look at what changed, and publish again expecting {current}")]
+    #[error(
+        "the version in force is {current}, not {expected}; look at what changed, and publish again expecting {current}"
+    )]
     Conflict {
         /// What the caller expected.
         expected: TaxonomyVersion,

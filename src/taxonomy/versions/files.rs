@@ -124,7 +124,8 @@ pub(super) fn checked(
     if found != publication.source_sha256 {
         return Err(damaged(format!("its SHA-256 is {found}, published was {}", publication.source_sha256)));
     }
-    let sourced = SourcedTaxonomy::parse(source, &path.display().to_string()).map_err(VersionsError::Invalid)?;
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+    let sourced = SourcedTaxonomy::parse(source, &file_name).map_err(VersionsError::Invalid)?;
     if *sourced.taxonomy.version() != publication.version {
         let problem = format!("it is version {}, published was {}", sourced.taxonomy.version(), publication.version);
         return Err(damaged(problem));

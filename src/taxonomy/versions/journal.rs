@@ -54,7 +54,10 @@ pub(super) fn read(folder: &Path) -> Result<Vec<Publication>, VersionsError> {
         if let Some(before) = publications.last()
             && (publication.number != before.number + 1 || publication.parent.as_ref() != Some(&before.version))
         {
-            return Err(damaged(format!("line {number}: publication {} does not follow the one before it", publication.number)));
+            return Err(damaged(format!(
+                "line {number}: publication {} does not follow the one before it",
+                publication.number
+            )));
         }
         publications.push(publication);
     }

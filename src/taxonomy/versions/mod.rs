@@ -257,10 +257,7 @@ pub fn in_force(folder: &Path) -> Result<Option<SourcedTaxonomy>, VersionsError>
     journal::read(folder)?.last().map(|publication| files::load(folder, publication)).transpose()
 }
 
-fn newest<'p>(
-    publications: &'p [Publication],
-    version: &TaxonomyVersion,
-) -> Result<&'p Publication, VersionsError> {
+fn newest<'p>(publications: &'p [Publication], version: &TaxonomyVersion) -> Result<&'p Publication, VersionsError> {
     let found = publications.iter().rev().find(|publication| publication.version == *version);
     found.ok_or_else(|| VersionsError::Unknown {
         version: version.clone(),

@@ -55,7 +55,10 @@ fn what_is_configured_is_in_force_until_something_is_published_and_is_kept_with_
     assert_eq!(names(&versions), ["configured", "first"]);
     let current = versions.current().unwrap();
     assert_eq!(*current, first);
-    assert_eq!((current.by.as_deref(), current.comment.as_deref(), current.at), (Some("anna"), Some("now first"), Some(at())));
+    assert_eq!(
+        (current.by.as_deref(), current.comment.as_deref(), current.at),
+        (Some("anna"), Some("now first"), Some(at()))
+    );
     assert_eq!(in_force(&folder).unwrap().unwrap().source, named("first").source);
 }
 
@@ -69,7 +72,9 @@ fn only_who_knows_the_version_in_force_may_publish() {
     let refused =
         versions.publish(&named("second"), PublicationKind::Published, &old, PublicationNote::default(), at());
     let refused = refused.unwrap_err();
-    assert!(matches!(&refused, VersionsError::Conflict { expected, current: found } if *expected == old && *found == current));
+    assert!(
+        matches!(&refused, VersionsError::Conflict { expected, current: found } if *expected == old && *found == current)
+    );
     assert!(refused.to_string().contains(old.as_str()) && refused.to_string().contains(current.as_str()));
     assert_eq!(names(&versions), ["configured", "first"]);
     assert!(matches!(open(folder.path()), Err(VersionsError::Locked { .. })), "one publishes at a time");
