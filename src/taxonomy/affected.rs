@@ -61,10 +61,18 @@ fn phrase_rules<'t>(taxonomy: &'t Taxonomy, topic: &Topic) -> Vec<&'t PhraseRule
     taxonomy.phrase_rules().iter().filter(of_topic).collect()
 }
 
-/// The rules that can decide for a topic: its own and those of its group; without any, the triage team.
+/// The rules that can decide for a topic: its own, and those of its group where none of its own decides always; without any, the
+/// triage team.
 fn ownership<'t>(taxonomy: &'t Taxonomy, topic: &Topic) -> (Vec<&'t OwnershipRule>, Option<&'t str>) {
-    let decides = |rule: &&OwnershipRule| rule.topic == topic.id || topic.parent.as_ref() == Some(&rule.topic);
-    let rules: Vec<&OwnershipRule> = taxonomy.ownership_rules().iter().filter(decides).collect();
+    let of = |id: &TopicId| -> Vec<&'t OwnershipRule> {
+        taxonomy.ownership_rules().iter().filter(|rule| rule.topic == *id).collect()
+    };
+    let mut rules = of(&topic.id);
+    let decides_always =
+        |rule: &&OwnershipRule| rule.product.is_none() && rule.channel.is_none() && rule.partner.is_none();
+    if let Some(group) = topic.parent.as_ref().filter(|_| !rules.iter().any(decides_always)) {
+        rules.extend(of(group));
+    }
     let triage = rules.is_empty().then(|| taxonomy.triage_team().as_str());
     (rules, triage)
 }
@@ -93,9 +101,10 @@ mod tests {
         assert_eq!(renamed, AffectedTopics { renamed: vec![topic.id.clone()], ..AffectedTopics::default() });
         assert_eq!(renamed.worth_retagging(), []);
 
-        let reowned = check("team = \"contact_centre\"", "team = \"partnerships\"");
-        // The topics of a group follow its rules.
-        assert_eq!(ids(&reowned.reowned), ["cards", "transfers"]);
+        // Of the topics of the group, the one without a rule of its own follows the group's.
+        let reowned =
+            check("topic = \"money\"\nteam = \"contact_centre\"", "topic = \"money\"\nteam = \"partnerships\"");
+        assert_eq!(reowned, AffectedTopics { reowned: vec![topic.id.clone()], ..AffectedTopics::default() });
 
         let changed = check(example, "Совсем другой пример");
         assert_eq!(changed, AffectedTopics { changed: vec![topic.id.clone()], ..AffectedTopics::default() });

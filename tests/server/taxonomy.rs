@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use otklik::config::Config;
 use otklik::server::wire::v1::taxonomy_service_client::TaxonomyServiceClient;
 use otklik::server::wire::v1::{self, PublicationKind, batch_classify_result, taxonomy_reference};
 use otklik::tagging::Tagger;
@@ -12,6 +13,19 @@ use tonic_types::StatusExt;
 
 use crate::fakes::FakeTagger;
 use crate::{Service, batch, blamed, classify, eventually, feedback};
+
+/// A service whose calls have time enough on a machine that is busy otherwise.
+async fn start() -> Service {
+    with(|_| {}).await
+}
+
+async fn with(adjust: impl FnOnce(&mut Config)) -> Service {
+    Service::with(|config| {
+        config.server.default_deadline_ms = 120_000;
+        adjust(config);
+    })
+    .await
+}
 
 type Client = TaxonomyServiceClient<Channel>;
 
@@ -45,7 +59,7 @@ async fn tagged_under(service: &Service) -> String {
 
 #[tokio::test]
 async fn the_next_text_is_tagged_under_what_was_published() {
-    let service = Service::start().await;
+    let service = start().await;
     let mut client = service.taxonomies().await;
     let old = current(&mut client).await;
     let published = publish(&mut client, named("second"), &old).await.unwrap();
@@ -79,7 +93,7 @@ async fn the_next_text_is_tagged_under_what_was_published() {
 
 #[tokio::test]
 async fn a_call_in_work_is_answered_by_one_version_wholly() {
-    let service = Service::with(|config| config.server.batch_in_flight = 1).await;
+    let service = with(|config| config.server.batch_in_flight = 1).await;
     let mut client = service.taxonomies().await;
     let before = tagged_under(&service).await;
     let texts = ["hold".to_owned(), "второй".to_owned(), "третий".to_owned()];
@@ -103,7 +117,7 @@ async fn a_call_in_work_is_answered_by_one_version_wholly() {
 
 #[tokio::test]
 async fn a_caller_who_does_not_know_what_is_in_force_is_told_both_versions() {
-    let service = Service::start().await;
+    let service = start().await;
     let mut client = service.taxonomies().await;
     let old = current(&mut client).await;
     let new = publish(&mut client, named("second"), &old).await.unwrap().publication.unwrap().version;
@@ -124,7 +138,7 @@ async fn a_caller_who_does_not_know_what_is_in_force_is_told_both_versions() {
 
 #[tokio::test]
 async fn one_publication_is_in_work_at_a_time() {
-    let service = Service::start().await;
+    let service = start().await;
     let mut client = service.taxonomies().await;
     let old = current(&mut client).await;
     let (mut slow, expected) = (service.taxonomies().await, old.clone());
@@ -140,7 +154,7 @@ async fn one_publication_is_in_work_at_a_time() {
 
 #[tokio::test]
 async fn a_taxonomy_with_problems_changes_nothing_and_tells_them() {
-    let service = Service::start().await;
+    let service = start().await;
     let mut client = service.taxonomies().await;
     let (old, before) = (current(&mut client).await, tagged_under(&service).await);
     let source = DEFAULT_SOURCE.replacen("triage_team = \"contact_centre\"", "triage_team = \"nobody\"", 1).replacen(
@@ -180,7 +194,7 @@ async fn a_taxonomy_with_problems_changes_nothing_and_tells_them() {
 async fn a_version_is_put_back_and_a_restart_keeps_it() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("taxonomy");
-    let mut service = Service::with(|config| config.taxonomy.dir = dir.clone()).await;
+    let mut service = with(|config| config.taxonomy.dir = dir.clone()).await;
     let mut client = service.taxonomies().await;
     let old = current(&mut client).await;
     let second = publish(&mut client, named("second"), &old).await.unwrap().publication.unwrap().version;
@@ -200,8 +214,11 @@ async fn a_version_is_put_back_and_a_restart_keeps_it() {
     service.stop();
     drop(client);
     service.ended().await;
+    // The last connection lets go of it at its own time.
+    let lock = || std::fs::File::options().write(true).open(dir.join("LOCK")).unwrap();
+    eventually("the folder is free", async || lock().try_lock().is_ok()).await;
 
-    let service = Service::with(|config| config.taxonomy.dir = dir.clone()).await;
+    let service = with(|config| config.taxonomy.dir = dir.clone()).await;
     assert_eq!(tagged_under(&service).await, second);
     let request = v1::ListTaxonomyVersionsRequest::default();
     let listed = service.taxonomies().await.list_taxonomy_versions(request).await.unwrap().into_inner().publications;
@@ -211,7 +228,7 @@ async fn a_version_is_put_back_and_a_restart_keeps_it() {
 
 #[tokio::test]
 async fn publishing_offers_to_tag_anew_and_does_not() {
-    let service = Service::start().await;
+    let service = start().await;
     let mut cases = service.cases().await;
     let item =
         |id: &str| v1::UpsertCasesItem { feedback: Some(feedback(id, "Где деньги?")), ..Default::default() };
@@ -245,7 +262,7 @@ async fn publishing_offers_to_tag_anew_and_does_not() {
 
 #[tokio::test]
 async fn any_two_taxonomies_are_compared() {
-    let service = Service::start().await;
+    let service = start().await;
     let mut client = service.taxonomies().await;
     let old = current(&mut client).await;
     let source = |source: String| {
@@ -281,7 +298,7 @@ async fn any_two_taxonomies_are_compared() {
 
 #[tokio::test]
 async fn a_correction_is_checked_by_the_taxonomy_of_the_moment() {
-    let service = Service::start().await;
+    let service = start().await;
     let mut cases = service.cases().await;
     let item = v1::UpsertCasesItem { feedback: Some(feedback("1", "Где деньги?")), ..Default::default() };
     let request = v1::UpsertCasesRequest { items: vec![item], ..Default::default() };

@@ -2,6 +2,8 @@ use std::fs;
 use std::path::Path;
 
 use super::journal::JOURNAL;
+use proptest::prelude::*;
+
 use super::*;
 
 /// A taxonomy of two topics whose name is given.
@@ -163,4 +165,35 @@ fn damage_is_told_with_its_place() {
     assert!(error.contains("SHA-256") && error.contains(".toml is damaged"), "{error}");
     fs::remove_file(&source).unwrap();
     assert!(versions.load(&first.version).unwrap_err().to_string().contains("missing"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever is published and put back, and however often the process begins anew, the folder says the same.
+    #[test]
+    fn a_folder_remembers_what_happened(
+        most in 2_usize..5,
+        steps in proptest::collection::vec((0_usize..4, any::<bool>()), 1..12),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut versions = open_keeping(folder.path(), most).unwrap();
+        let mut expected = vec!["configured".to_owned()];
+        for (name, begins_anew) in steps {
+            let name = ["a", "b", "c", "configured"][name];
+            publish(&mut versions, name);
+            expected.push(name.to_owned());
+            let surplus = expected.len().saturating_sub(most);
+            expected.drain(..surplus);
+            if begins_anew {
+                drop(versions);
+                versions = open_keeping(folder.path(), most).unwrap();
+            }
+            prop_assert_eq!(names(&versions), expected.iter().map(String::as_str).collect::<Vec<_>>());
+            for publication in versions.publications() {
+                let kept = versions.load(&publication.version).unwrap();
+                prop_assert_eq!(kept.taxonomy.name(), publication.name.as_str());
+            }
+        }
+    }
 }
