@@ -3,7 +3,8 @@
 //! A message to a caller says what was wrong and what is allowed; it never quotes what a customer wrote. Faults of the service are
 //! logged with their reason and told without it.
 
-use std::collections::HashMap;
+mod taxonomy;
+
 use std::time::Duration;
 
 use prost::Message;
@@ -15,16 +16,8 @@ use crate::cases::CaseStoreError;
 use crate::inference::LanguageModelError;
 use crate::models::NO_LANGUAGE_MODEL;
 use crate::prompts::{PromptError, PromptIdentity, RunError};
-use crate::serving::{MakeError, PublishError};
 use crate::tagging::TaggingError;
-use crate::taxonomy::TaxonomyError;
-use crate::taxonomy::versions::VersionsError;
-
-/// Longest description of one problem of a taxonomy, in characters.
-const DESCRIPTION_CHARS: usize = 240;
-
-/// Who says the reasons of `google.rpc.ErrorInfo`.
-const DOMAIN: &str = "otklik";
+pub(super) use taxonomy::{of_publishing, of_taxonomy};
 
 /// When a caller may try again after being refused for load.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
@@ -184,47 +177,6 @@ pub(super) fn of_uses(error: UsesError) -> Status {
 /// FAILED_PRECONDITION: there is no language model. The details say how to get one.
 pub(super) fn no_language_model() -> Status {
     unmet("LANGUAGE_MODEL", "models.language_model", NO_LANGUAGE_MODEL.to_owned())
-}
-
-/// INVALID_ARGUMENT with the problems of a taxonomy whose source was sent under `path`.
-pub(super) fn of_taxonomy(error: &TaxonomyError, path: &str) -> Status {
-    let mut faults = Faults::default();
-    for problem in error.problems() {
-        let key = if problem.key.is_empty() { String::new() } else { format!(".{}", problem.key) };
-        let description: String = problem.message.chars().take(DESCRIPTION_CHARS).collect();
-        faults.add(format!("{path}{key}"), format!("line {}: {description}", problem.line));
-    }
-    faults.into_status()
-}
-
-/// The status of a taxonomy that was not put in force, or not found.
-pub(super) fn of_publishing(error: PublishError) -> Status {
-    match &error {
-        PublishError::Invalid(problems) => of_taxonomy(problems, "source"),
-        PublishError::Conflict { expected, current } => aborted(
-            "TAXONOMY_VERSION_CONFLICT",
-            [("expected_version", expected.as_str()), ("current_version", current.as_str())],
-            &error,
-        ),
-        PublishError::Busy => aborted("TAXONOMY_PUBLICATION_IN_WORK", [], &error),
-        PublishError::Make(MakeError::Unfit { key, problem }) => unmet("TAXONOMY", key, problem.clone()),
-        PublishError::Make(MakeError::Unusable(problem)) => unmet("TAXONOMY", "source", problem.clone()),
-        PublishError::Make(MakeError::Overloaded(_)) => overloaded(error.to_string()),
-        PublishError::DeadlineExceeded => deadline_exceeded(),
-        PublishError::Versions(VersionsError::Unknown { .. }) => Status::not_found(error.to_string()),
-        PublishError::Versions(VersionsError::Invalid(_)) => unmet("TAXONOMY", "version", error.to_string()),
-        PublishError::Versions(_) | PublishError::Make(MakeError::Failed(_)) | PublishError::Failed(_) => {
-            internal(&error.to_string())
-        }
-    }
-}
-
-/// ABORTED, with the reason in words that a program can read.
-fn aborted<const N: usize>(reason: &str, metadata: [(&str, &str); N], error: &PublishError) -> Status {
-    let metadata: HashMap<String, String> =
-        metadata.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
-    Status::with_error_details(Code::Aborted, error.to_string(), details)
 }
 
 fn unmet(kind: &str, subject: &str, description: String) -> Status {
