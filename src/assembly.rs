@@ -4,8 +4,11 @@
 //! anything that decides or computes.
 
 mod consulting;
+mod engine;
+mod generations;
 mod heads;
 mod language_model;
+mod taxonomy;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::assist::playbook::{Playbook, PlaybookError};
-use crate::assist::{AssistOptions, AssistParts, Assistant, SuggestionUses, UsesError, Writer};
+use crate::assist::{SlotError, UsesError};
 use crate::cases::edge::{EdgeOptions, EdgeStore};
 use crate::cases::qdrant::{QdrantOptions, QdrantStore};
 use crate::cases::retention::Retention;
@@ -27,15 +30,17 @@ use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
 use crate::prompts::{PromptFilesError, PromptLibrary, PromptLimits};
 use crate::tagging::heads::HeadError;
 use crate::tagging::{
-    EncoderIdentity, EngineError, ExampleVectors, ExamplesError, Tagger, TaggingEngine, TaggingError, TaggingOptions,
-    corrections,
+    EncoderIdentity, EngineError, ExampleVectors, ExamplesError, Tagger, TaggingEngine, TaggingError, corrections,
 };
+use crate::taxonomy::versions::VersionsError;
 use crate::taxonomy::{Taxonomy, TaxonomyError};
 use crate::training::TrainingError;
 pub use consulting::consulting;
-use heads::add_topics_of_examples;
+pub use engine::{EngineMaker, tagger};
+pub use generations::{ServingParts, publisher};
 pub use heads::heads;
 pub use language_model::{has_language_model, load_language_model, open_language_model};
+pub use taxonomy::{open_versions, taxonomy_in_force};
 pub use writer::PromptWriter;
 
 /// Vectors of the default taxonomy's examples, beside the model that made them.
@@ -84,6 +89,18 @@ pub enum AssemblyError {
     /// The taxonomy can't be read or is not valid.
     #[error(transparent)]
     Taxonomy(#[from] TaxonomyError),
+    /// The versions of the taxonomy can't be read or published.
+    #[error(transparent)]
+    Versions(#[from] VersionsError),
+    /// The examples of a taxonomy can't be encoded beside a service.
+    #[error("the examples of the taxonomy can't be encoded: {0}")]
+    Beside(TaggingError),
+    /// The examples of the script can't be encoded.
+    #[error("the examples of the script can't be encoded: {0}")]
+    Script(SlotError),
+    /// Work was stopped before its end.
+    #[error("the work was interrupted: {0}")]
+    Interrupted(String),
     /// The playbook can't be read or is not valid.
     #[error(transparent)]
     Playbook(#[from] PlaybookError),
@@ -242,23 +259,6 @@ pub fn load_playbook(path: Option<&Path>, taxonomy: &Taxonomy) -> Result<Playboo
     Ok(playbook)
 }
 
-/// The help for operators as configured; `writer` writes drafts and notes, if there is one. Blocks.
-///
-/// # Errors
-/// [`AssemblyError::Playbook`], [`AssemblyError::Uses`].
-pub fn assistant(
-    config: &Config,
-    taxonomy: Arc<Taxonomy>,
-    tagger: Arc<dyn Tagger>,
-    cases: Arc<dyn CaseStore>,
-    writer: Option<Arc<dyn Writer>>,
-) -> Result<Assistant, AssemblyError> {
-    let playbook = Arc::new(load_playbook(config.assist.playbook.as_deref(), &taxonomy)?);
-    let uses = SuggestionUses::open(&config.assist.dir.join(USES_FILE), config.assist.max_use_pairs)?;
-    let options = AssistOptions { similar_cases: config.assist.similar_cases };
-    Ok(Assistant::new(AssistParts { taxonomy, playbook, tagger, cases, writer, uses: Arc::new(uses), options }))
-}
-
 /// The prompts that come with the program, with the configured folder laid over them. Blocks.
 ///
 /// # Errors
@@ -303,24 +303,36 @@ pub fn example_vectors(
     pool: &ComputePool,
     progress: &mut dyn Progress,
 ) -> Result<ExampleVectors, AssemblyError> {
-    let mut vectors = ExampleVectors::new(&loaded.identity.sha256, loaded.encoder.dimension());
-    for path in [&loaded.shipped, &loaded.kept] {
-        if path.exists() {
-            vectors.read(path)?;
-        }
-    }
+    let mut vectors = known_vectors(loaded)?;
     let known = vectors.len();
     let computed = TaggingEngine::complete_vectors(&loaded.encoder, pool, taxonomy, &mut vectors, |done, of| {
         progress.examples(done, of);
     })?;
     tracing::info!(known, computed, "vectors of the taxonomy's examples are ready");
     if computed > 0 {
-        let texts = TaggingEngine::example_texts(taxonomy)?;
-        if let Err(error) = vectors.write(&loaded.kept, texts.iter().map(String::as_str)) {
-            tracing::warn!(%error, "vectors of examples can't be kept; they will be computed again at the next start");
+        keep_vectors(loaded, taxonomy, &vectors)?;
+    }
+    Ok(vectors)
+}
+
+/// Those that come with the model, and those kept from before.
+fn known_vectors(loaded: &LoadedEncoder) -> Result<ExampleVectors, AssemblyError> {
+    let mut vectors = ExampleVectors::new(&loaded.identity.sha256, loaded.encoder.dimension());
+    for path in [&loaded.shipped, &loaded.kept] {
+        if path.exists() {
+            vectors.read(path)?;
         }
     }
     Ok(vectors)
+}
+
+/// Keeps the vectors of a taxonomy's examples for the next start.
+fn keep_vectors(loaded: &LoadedEncoder, taxonomy: &Taxonomy, vectors: &ExampleVectors) -> Result<(), AssemblyError> {
+    let texts = TaggingEngine::example_texts(taxonomy)?;
+    if let Err(error) = vectors.write(&loaded.kept, texts.iter().map(String::as_str)) {
+        tracing::warn!(%error, "vectors of examples can't be kept; they will be computed again at the next start");
+    }
+    Ok(())
 }
 
 /// Encodes all examples of a taxonomy anew, writes their vectors to a file and says how many they are.
@@ -341,29 +353,6 @@ pub fn encode_examples(
     let texts = TaggingEngine::example_texts(taxonomy)?;
     vectors.write(output, texts.iter().map(String::as_str))?;
     Ok(count)
-}
-
-/// A tagger as configured.
-///
-/// # Errors
-/// [`AssemblyError`]; see its variants.
-pub fn tagger(config: &Config, progress: &mut dyn Progress) -> Result<TaggingEngine, AssemblyError> {
-    // The taxonomy is what people edit: a mistake in it is told before a model is read.
-    let taxonomy = Arc::new(load_taxonomy(config.taxonomy.path.as_deref())?);
-    let loaded = load_encoder(config)?;
-    let pool = start_pool(config)?;
-    let mut heads = heads(config, &loaded, &taxonomy)?;
-    let mut vectors = example_vectors(&loaded, &taxonomy, &pool, progress)?;
-    add_topics_of_examples(&mut heads, config, &loaded, &taxonomy, &mut vectors, &pool)?;
-    let options = TaggingOptions {
-        topic_threshold: config.tagging.topic_threshold,
-        max_topics: config.tagging.max_topics,
-        max_text_chars: config.limits.max_text_chars,
-        max_corrections: config.tagging.max_corrections,
-        cache_bytes: config.compute.cache_mb * 1_000_000,
-        ..TaggingOptions::default()
-    };
-    Ok(TaggingEngine::new(loaded.encoder, loaded.identity, taxonomy, &vectors, &heads, pool, options)?)
 }
 
 /// The case store as configured, for vectors of this tagger: on a server if one is configured, else the embedded one.

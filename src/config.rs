@@ -227,8 +227,12 @@ settings! {
 
     /// The taxonomy.
     taxonomy: TaxonomyConfig {
-        /// File of the taxonomy; not set, the taxonomy that comes with the program is used.
+        /// File of the taxonomy; not set, the taxonomy that comes with the program is used. It serves until a version is published in taxonomy.dir; from then on what was published there wins.
         path: Option<PathBuf> = None, OptionalPath;
+        /// Folder of the versions that were published; its newest publication serves.
+        dir: PathBuf = PathBuf::from("./data/taxonomy"), Allowed::Path;
+        /// Most publications that are kept; older ones are forgotten with the next.
+        max_versions: usize = 100, Integer(2, 1_000);
     }
 
     /// Ready-made prompts.

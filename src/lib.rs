@@ -14,6 +14,7 @@ pub mod models;
 pub mod prompts;
 pub mod retag;
 pub mod server;
+pub mod serving;
 pub mod tables;
 pub mod tagging;
 pub mod tags;

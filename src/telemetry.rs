@@ -114,7 +114,6 @@ impl Metrics {
         registry.register("teams", "Owning teams given", metrics.teams.clone());
         registry.register("reviews", "Reasons why a person should look", metrics.reviews.clone());
         registry.register("ready", "1 while the service answers", metrics.ready.clone());
-        registry.register("program", "What serves", Info::new(identity(&tagger.provenance())));
         registry.register_collector(Box::new(Computing(Arc::clone(tagger))));
         metrics.registry = registry;
         metrics
@@ -176,6 +175,8 @@ impl fmt::Debug for Computing {
 
 impl Collector for Computing {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let program = Info::new(identity(&self.0.provenance()));
+        program.encode(encoder.encode_descriptor("program", "What serves", None, program.metric_type())?)?;
         let TaggerCounts { queued_tokens, batches, batch_tokens, cache_hits, cache_misses } = self.0.counts();
         let counters = [
             ("batches", "Batches that went through the encoder", batches),

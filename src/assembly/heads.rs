@@ -30,6 +30,49 @@ pub fn heads(config: &Config, loaded: &LoadedEncoder, taxonomy: &Taxonomy) -> Re
     Ok(heads)
 }
 
+/// How many threads make a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hands {
+    /// All: nobody is served yet.
+    All,
+    /// One, beside a service.
+    One,
+}
+
+impl Hands {
+    fn make<T: Send>(self, pool: &ComputePool, work: impl FnOnce() -> T + Send) -> Result<T, AssemblyError> {
+        match self {
+            Self::All => Ok(pool.run_blocking(work)),
+            Self::One => {
+                let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+                Ok(one.map_err(|error| AssemblyError::Threads(std::io::Error::other(error)))?.install(work))
+            }
+        }
+    }
+}
+
+/// True if a head of topics has to be made from the taxonomy's examples. What is wrong with a taxonomy of too few topics, the tagger
+/// says.
+fn needs_topics(heads: &HeadSet, taxonomy: &Taxonomy) -> bool {
+    heads.get(TOPICS).is_none() && taxonomy.taggable_topics().count() >= 2
+}
+
+/// Texts that [`add_topics_of_examples`] will need vectors of.
+///
+/// # Errors
+/// [`AssemblyError::Training`].
+pub(super) fn texts_of_topics(
+    heads: &HeadSet,
+    config: &Config,
+    loaded: &LoadedEncoder,
+    taxonomy: &Taxonomy,
+) -> Result<Vec<String>, AssemblyError> {
+    if !needs_topics(heads, taxonomy) || kept_topics(config, loaded, taxonomy).is_file() {
+        return Ok(Vec::new());
+    }
+    Ok(shipped::texts(TOPICS, taxonomy, &[])?)
+}
+
 /// Adds a head of topics made from the taxonomy's examples where no other tells them: for a taxonomy of the user's own. It is made
 /// at the first start and kept beside the examples' vectors.
 pub(super) fn add_topics_of_examples(
@@ -39,9 +82,9 @@ pub(super) fn add_topics_of_examples(
     taxonomy: &Taxonomy,
     vectors: &mut ExampleVectors,
     pool: &ComputePool,
+    hands: Hands,
 ) -> Result<(), AssemblyError> {
-    // What is wrong with a taxonomy of too few topics, the tagger says.
-    if heads.get(TOPICS).is_some() || taxonomy.taggable_topics().count() < 2 {
+    if !needs_topics(heads, taxonomy) {
         return Ok(());
     }
     let path = kept_topics(config, loaded, taxonomy);
@@ -51,7 +94,7 @@ pub(super) fn add_topics_of_examples(
         vectors
             .complete(&loaded.encoder, pool, texts.iter().map(String::as_str), |_, _| {})
             .map_err(AssemblyError::Inference)?;
-        let made = pool.run_blocking(|| shipped::topics_of_examples(taxonomy, vectors, &loaded.identity))?;
+        let made = hands.make(pool, || shipped::topics_of_examples(taxonomy, vectors, &loaded.identity))??;
         let milliseconds = started.elapsed().as_millis() as u64;
         tracing::info!(milliseconds, weight = made.card().weight, "head of topics made from the taxonomy's examples");
         if let Err(error) = made.save(&path) {

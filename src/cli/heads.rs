@@ -75,7 +75,7 @@ struct Listed<'a> {
 }
 
 fn list(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
-    let taxonomy = assembly::load_taxonomy(config.taxonomy.path.as_deref())?;
+    let taxonomy = assembly::taxonomy_in_force(config)?;
     let loaded = assembly::load_encoder(config)?;
     let heads = assembly::heads(config, &loaded, &taxonomy)?;
     if json {

@@ -86,7 +86,7 @@ enum Command {
     /// Export, import, copy, migrate and clear the case store
     #[command(subcommand)]
     Cases(cases::CasesCommand),
-    /// Write, check, show and compare taxonomies
+    /// Write, check, show, compare and publish taxonomies
     Taxonomy(taxonomy::TaxonomyCommand),
     /// Write, check and show playbooks
     Playbook(playbook::PlaybookCommand),
@@ -140,6 +140,7 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             | AssemblyError::TwoLanguageModels
             | AssemblyError::Endpoint(_)
             | AssemblyError::Taxonomy(_)
+            | AssemblyError::Versions(_)
             | AssemblyError::Playbook(_)
             | AssemblyError::Uses(_)
             | AssemblyError::Examples(_)
@@ -150,12 +151,16 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             | AssemblyError::Inference(_) => true,
             AssemblyError::Engine(_)
             | AssemblyError::Corrections(_)
+            | AssemblyError::Beside(_)
+            | AssemblyError::Script(_)
+            | AssemblyError::Interrupted(_)
             | AssemblyError::Training(_)
             | AssemblyError::Threads(_) => false,
         })
         || cases::is_bad_input(error)
         || error.downcast_ref::<serve::ListenError>().is_some()
         || error.downcast_ref::<otklik::prompts::PromptFilesError>().is_some()
+        || error.downcast_ref::<otklik::taxonomy::versions::VersionsError>().is_some()
         || error.downcast_ref::<otklik::tagging::heads::HeadError>().is_some()
         || error.downcast_ref::<otklik::tagging::ExamplesError>().is_some()
         || error.downcast_ref::<TrainingError>().is_some_and(|error| match error {

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
-use otklik::assembly::{self, PromptWriter};
-use otklik::assist::{Assistant, Writer};
+use otklik::assembly::{self, AssemblyError, EngineMaker, PromptWriter, ServingParts};
+use otklik::assist::Writer;
 use otklik::cases::{CaseStore, CaseStoreError, TenantId};
 use otklik::config::Config;
 use otklik::inference::LanguageModel;
 use otklik::prompts::PromptLibrary;
 use otklik::server::{self, Listeners, Served};
+use otklik::serving::Publisher;
 use otklik::tagging::{Tagger, TaggerCounts, TaggingEngine};
+use otklik::taxonomy::Taxonomy;
+use otklik::taxonomy::versions::Versions;
 use tokio::net::TcpListener;
 
 use super::StartProgress;
@@ -88,39 +91,40 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let sealer = assembly::sealer(&config)?.map(Arc::new);
+    let (versions, taxonomy) = versions(&config).await?;
     let (prompts, language_model) = answering(&config).await?;
-    let (engine, store) = open(config.clone()).await?;
-    assembly::recall_corrections(&config, &*engine, &*store).await?;
+    let (engines, engine) = engine(&config, taxonomy).await?;
+    let cases = assembly::case_store(&config, &engine).await?;
+    assembly::recall_corrections(&config, &*engine, &*cases).await?;
     let writer = language_model.as_ref().map(|model| writer(&config, &prompts, model));
-    let assistant = helper(&config, &engine, &store, writer).await?;
+    // A model elsewhere can't weigh topics against each other: tagging asks one that runs here.
+    let weighing = language_model.clone().filter(|_| config.models.language_model.is_some());
+    let parts = ServingParts { engines, versions, cases: Arc::clone(&cases), writer, weighing };
+    let publisher = assembly::publisher(&config, engine, parts).await?;
     announce(address);
     if let Some(admin) = &admin {
         let address = admin.local_addr().context("the admin socket has no address")?;
         tracing::info!(%address, "answering /livez, /readyz and /metrics");
     }
-    let cases = store;
     let every = std::time::Duration::from_millis(config.prompts.reload_ms);
     let watching = tokio::spawn(Arc::clone(&prompts).watch(every));
-    // A model elsewhere can't weigh topics against each other: tagging asks one that runs here.
-    let weighing = language_model.clone().filter(|_| config.models.language_model.is_some());
-    let tagger = tagger_for(&config, &engine, weighing).await?;
+    let tagger: Arc<dyn Tagger> = Arc::clone(publisher.serving()) as Arc<dyn Tagger>;
     let parts = Served {
-        tagger,
+        publisher,
         cases: Arc::clone(&cases),
         sealer,
-        assistant,
         prompts,
         prompt_limits: assembly::prompt_limits(&config),
         language_model,
     };
-    let expiry = keep_expiring(&config, Arc::clone(&cases), engine.clone());
+    let expiry = keep_expiring(&config, Arc::clone(&cases), Arc::clone(&tagger));
     let served = server::serve(&config, parts, Listeners { calls, admin }, server::shutdown_signal()).await;
     expiry.abort();
     watching.abort();
     let closed = close(cases, &config).await;
     served.context("the service ended")?;
     closed.context("the case store was not closed in order")?;
-    let TaggerCounts { cache_hits, cache_misses, .. } = engine.counts();
+    let TaggerCounts { cache_hits, cache_misses, .. } = tagger.counts();
     tracing::info!(cache_hits, cache_misses, "stopped");
     Ok(ExitCode::SUCCESS)
 }
@@ -131,33 +135,36 @@ fn writer(config: &Config, prompts: &Arc<PromptLibrary>, model: &Arc<dyn Languag
     Arc::new(PromptWriter::new(Arc::clone(prompts), Arc::clone(model), limits))
 }
 
-/// The tagger that callers are answered by: with the language model beside it, if there is one.
-async fn tagger_for(
-    config: &Config,
-    engine: &Arc<TaggingEngine>,
-    language_model: Option<Arc<dyn LanguageModel>>,
-) -> anyhow::Result<Arc<dyn Tagger>> {
-    let (config, engine) = (config.clone(), Arc::clone(engine));
-    let Some(model) = language_model else { return Ok(engine) };
-    let made = tokio::task::spawn_blocking(move || assembly::consulting(&config, engine, model));
-    Ok(Arc::new(made.await.context("the start was interrupted")?))
+/// The versions of the taxonomy, locked for this process, and the one in force.
+async fn versions(config: &Config) -> anyhow::Result<(Versions, Arc<Taxonomy>)> {
+    let config = config.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let versions = assembly::open_versions(&config)?;
+        let current = versions.current().map_err(AssemblyError::from)?.version.clone();
+        let taxonomy = versions.load(&current).map_err(AssemblyError::from)?.taxonomy;
+        anyhow::Ok((versions, Arc::new(taxonomy)))
+    });
+    opened.await.context("the start was interrupted")?
 }
 
-/// Help for operators, ready for the first suggestion.
-pub async fn helper(
-    config: &Config,
-    engine: &Arc<TaggingEngine>,
-    cases: &Arc<dyn CaseStore>,
-    writer: Option<Arc<dyn Writer>>,
-) -> anyhow::Result<Arc<Assistant>> {
-    let (config, engine, cases) = (config.clone(), Arc::clone(engine), Arc::clone(cases));
+/// What makes engines, and the first of them.
+async fn engine(config: &Config, taxonomy: Arc<Taxonomy>) -> anyhow::Result<(Arc<EngineMaker>, Arc<TaggingEngine>)> {
+    let config = config.clone();
     let made = tokio::task::spawn_blocking(move || {
-        let taxonomy = Arc::clone(engine.taxonomy());
-        anyhow::Ok(assembly::assistant(&config, taxonomy, engine, cases, writer)?)
+        let engines = EngineMaker::open(&config)?;
+        let engine = engines.engine(taxonomy, &mut StartProgress::default())?;
+        anyhow::Ok((Arc::new(engines), Arc::new(engine)))
     });
-    let assistant = made.await.context("the start was interrupted")??;
-    assistant.prepare().await.context("the examples of the script can't be encoded")?;
-    Ok(Arc::new(assistant))
+    made.await.context("the start was interrupted")?
+}
+
+/// What serves without a language model, and its case store: for measuring.
+pub async fn publisher(config: &Config) -> anyhow::Result<(Arc<Publisher>, Arc<dyn CaseStore>)> {
+    let (versions, taxonomy) = versions(config).await?;
+    let (engines, engine) = engine(config, taxonomy).await?;
+    let cases = assembly::case_store(config, &engine).await?;
+    let parts = ServingParts { engines, versions, cases: Arc::clone(&cases), writer: None, weighing: None };
+    Ok((assembly::publisher(config, engine, parts).await?, cases))
 }
 
 /// The prompts, and the language model if one is configured.
@@ -193,11 +200,7 @@ async fn close(cases: Arc<dyn CaseStore>, config: &Config) -> Result<(), CaseSto
 }
 
 /// Deletes the cases whose time is over, now and every hour.
-fn keep_expiring(
-    config: &Config,
-    cases: Arc<dyn CaseStore>,
-    tagger: Arc<TaggingEngine>,
-) -> tokio::task::JoinHandle<()> {
+fn keep_expiring(config: &Config, cases: Arc<dyn CaseStore>, tagger: Arc<dyn Tagger>) -> tokio::task::JoinHandle<()> {
     let retention = assembly::retention(config);
     tokio::spawn(async move {
         if retention.days.is_empty() {

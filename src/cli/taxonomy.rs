@@ -1,4 +1,6 @@
-//! `otklik taxonomy`: start, check, show and compare taxonomy files.
+//! `otklik taxonomy`: start, check, show and compare taxonomy files; publish them and put earlier ones back.
+
+mod publishing;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -27,7 +29,7 @@ const ID: Style = AnsiColor::Cyan.on_default();
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
 
-/// Start, check, show and compare taxonomies: topics, signals, teams, ownership and phrase rules.
+/// Start, check, show, compare and publish taxonomies: topics, signals, teams, ownership and phrase rules.
 #[derive(Debug, Args)]
 pub struct TaxonomyCommand {
     #[command(subcommand)]
@@ -106,6 +108,43 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// List the versions that were published, newest first
+    ///
+    /// The first one serves. As long as nothing was published in `taxonomy.dir`, the file of `taxonomy.path` does, or the taxonomy
+    /// that comes with otklik.
+    #[command(
+        after_help = "Examples:\n  otklik taxonomy versions\n  otklik taxonomy versions --json | jq -r '.[0].version'"
+    )]
+    Versions {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a taxonomy in force while no service runs: the next start serves it
+    ///
+    /// A running service holds `taxonomy.dir`: publish there by its `TaxonomyService`, which goes on serving. Stored cases keep
+    /// their tags; nothing is tagged anew.
+    #[command(
+        after_help = "Examples:\n  otklik taxonomy publish bank.toml --comment \"delivery split in two\"\n  otklik taxonomy \
+                      publish bank.toml --expect sha256:0123456789abcdef"
+    )]
+    Publish {
+        /// The file to publish
+        path: PathBuf,
+        #[command(flatten)]
+        about: publishing::About,
+    },
+    /// Put a version back that was in force before, while no service runs: the next start serves it
+    #[command(
+        after_help = "Examples:\n  otklik taxonomy rollback sha256:0123456789abcdef --comment \"too many in other\""
+    )]
+    Rollback {
+        /// The version, as `otklik taxonomy versions` lists it
+        #[arg(value_name = "VERSION")]
+        version: String,
+        #[command(flatten)]
+        about: publishing::About,
+    },
 }
 
 /// Runs the command and says how the process should exit: 0, or 2 for a taxonomy with problems.
@@ -153,6 +192,9 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 fn act(action: Action, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
     match action {
         Action::Encode { path, output } => encode(path.as_deref(), output.as_deref(), config, out),
+        Action::Versions { json } => publishing::list(config, json, out),
+        Action::Publish { path, about } => publishing::publish(&path, about, config, out),
+        Action::Rollback { version, about } => publishing::roll_back(&version, about, config, out),
         Action::Init { path, force } => init(&path, force, out),
         Action::Check { path } => Ok(summary(&Taxonomy::load(&path)?, &path, out)?),
         Action::Show { path, topic, json, language } => {

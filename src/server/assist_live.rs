@@ -1,13 +1,14 @@
 //! One call of `AssistService.Assist`: requests in, slots out, until both have ended.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Status, Streaming};
 use tracing::{Instrument, Span};
 
-use super::assist_service::{AssistService, Shown};
+use super::assist_service::{AssistService, Shown, check_team};
 use super::call::check_request_id;
 use super::deadline::Deadlines;
 use super::status::{self, Faults};
@@ -104,15 +105,17 @@ impl LiveCall {
         check_request_id(&start.request_id, "start.request_id", config)?;
         let request_id = start.request_id.clone();
         let start = convert::live_start(start, self.service.tenant.clone(), &config.limits)?;
-        self.service.check_team(start.team.as_ref(), "start.team_id")?;
+        // A conversation ends on the taxonomy that it began with.
+        let now = self.service.serving.current();
+        check_team(&now, start.team.as_ref(), "start.team_id")?;
         let limits = LiveLimits {
             max_turns: config.limits.max_turns,
             max_text_chars: config.limits.max_text_chars,
             suggestion_time: Duration::from_millis(config.server.default_deadline_ms),
             end: self.deadlines.call,
         };
-        let shown = Shown::new(&self.service.assistant, start.language);
-        let conversation = Conversation::new(self.service.assistant.clone(), start, limits);
+        let shown = Shown::new(&now.assistant, start.language);
+        let conversation = Conversation::new(Arc::clone(&now.assistant), start, limits);
         Ok(Live { conversation, shown, span: tracing::error_span!("conversation", request_id) })
     }
 }

@@ -22,7 +22,7 @@ use crate::assist::review::ReviewRequest;
 use crate::assist::{Assistant, SlotContent, SlotOutcome, SuggestRequest, WriterError};
 use crate::cases::TenantId;
 use crate::config::Config;
-use crate::tagging::Tagger;
+use crate::serving::{Generation, Serving};
 use crate::tags::{TeamId, TopicId};
 
 /// Slots that may be ready before the caller takes them.
@@ -35,8 +35,7 @@ const FEEDBACK_PATH: &str = "feedback.";
 #[derive(Clone)]
 pub(super) struct AssistService {
     pub(super) config: Arc<Config>,
-    pub(super) tagger: Arc<dyn Tagger>,
-    pub(super) assistant: Arc<Assistant>,
+    pub(super) serving: Arc<Serving>,
     pub(super) tenant: TenantId,
     pub(super) drain: Drain,
 }
@@ -50,8 +49,9 @@ impl v1::assist_service_server::AssistService for AssistService {
     async fn suggest(&self, request: Request<v1::SuggestRequest>) -> Result<Response<Self::SuggestStream>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let deadline = call.due();
-        let wanted = self.wanted(message, deadline);
-        call.close(wanted.map(|wanted| self.suggestions(wanted)))
+        let now = self.serving.current();
+        let wanted = self.wanted(&now, message, deadline);
+        call.close(wanted.map(|wanted| suggestions(&now, wanted)))
     }
 
     type AssistStream = Responses;
@@ -93,27 +93,27 @@ impl v1::assist_service_server::AssistService for AssistService {
 }
 
 impl AssistService {
-    fn wanted(&self, message: v1::SuggestRequest, deadline: Instant) -> Result<SuggestRequest, Status> {
+    fn wanted(
+        &self,
+        now: &Generation,
+        message: v1::SuggestRequest,
+        deadline: Instant,
+    ) -> Result<SuggestRequest, Status> {
         let v1::SuggestRequest { feedback, team_id, language, request_id: _ } = message;
         let feedback = convert::feedback(feedback, "feedback", &self.config.limits)?;
-        let (team, language) = self.bounds(team_id, language)?;
+        let (team, language) = self.bounds(now, team_id, language)?;
         Ok(SuggestRequest { feedback, tenant: self.tenant.clone(), team, language, deadline })
     }
 
-    fn bounds(&self, team_id: String, language: i32) -> Result<(Option<TeamId>, Option<ReplyLanguage>), Status> {
+    fn bounds(
+        &self,
+        now: &Generation,
+        team_id: String,
+        language: i32,
+    ) -> Result<(Option<TeamId>, Option<ReplyLanguage>), Status> {
         let (team, language) = convert::suggestion_bounds(team_id, language, "", &self.config.limits)?;
-        self.check_team(team.as_ref(), "team_id")?;
+        check_team(now, team.as_ref(), "team_id")?;
         Ok((team, language))
-    }
-
-    /// Checks that the taxonomy has a team, if one is given.
-    pub(super) fn check_team(&self, team: Option<&TeamId>, path: &str) -> Result<(), Status> {
-        match team {
-            Some(team) if !self.tagger.knows_team(team) => {
-                Err(status::Faults::one(path, "must be a team of the taxonomy"))
-            }
-            _ => Ok(()),
-        }
     }
 
     async fn reviewed(
@@ -124,12 +124,13 @@ impl AssistService {
         let v1::ReviewReplyRequest { feedback, reply, team_id, language, request_id: _, rules_only } = message;
         let feedback = convert::feedback(feedback, "feedback", &self.config.limits)?;
         let reply = convert::reply(reply, &self.config.limits)?;
-        let (team, language) = self.bounds(team_id, language)?;
+        let now = self.serving.current();
+        let (team, language) = self.bounds(&now, team_id, language)?;
         let tenant = self.tenant.clone();
         let request = ReviewRequest { feedback, reply, tenant, team, language, rules_only, deadline };
-        let mut review = self.assistant.review(request).await.map_err(|error| status::of_slot(error, FEEDBACK_PATH))?;
+        let mut review = now.assistant.review(request).await.map_err(|error| status::of_slot(error, FEEDBACK_PATH))?;
         let model_error = review.model_error.take().map(model_error);
-        Ok(convert::reply_review(review, self.assistant.playbook(), model_error))
+        Ok(convert::reply_review(review, now.assistant.playbook(), model_error))
     }
 
     async fn summarized(
@@ -140,32 +141,41 @@ impl AssistService {
         let v1::SummarizeRequest { feedback, rules_only, request_id: _ } = message;
         let feedback = convert::feedback(feedback, "feedback", &self.config.limits)?;
         let request = NoteRequest { feedback, rules_only, deadline };
-        let mut note =
-            self.assistant.summarize(request).await.map_err(|error| status::of_slot(error, FEEDBACK_PATH))?;
+        let assistant = Arc::clone(&self.serving.current().assistant);
+        let mut note = assistant.summarize(request).await.map_err(|error| status::of_slot(error, FEEDBACK_PATH))?;
         let error = note.model_error.take().map(model_error);
-        Ok(convert::note(note, self.assistant.playbook(), error))
-    }
-
-    /// The slots as they are ready. The work is done while the stream is read, and dropped with it.
-    fn suggestions(&self, wanted: SuggestRequest) -> Suggestions {
-        let (sender, receiver) = mpsc::channel(READY_SLOTS);
-        let assistant = Arc::clone(&self.assistant);
-        let mut shown = Shown::new(&assistant, wanted.language);
-        let work = async move { assistant.suggest(wanted, sender).await };
-        let work = work.into_stream().filter_map(|()| async { None });
-        let slots = ReceiverStream::new(receiver);
-        Box::pin(stream::select(slots, work).map(move |outcome| Ok(shown.response(outcome))))
+        Ok(convert::note(note, assistant.playbook(), error))
     }
 
     async fn record(&self, message: v1::RecordSuggestionUseRequest) -> Result<(), Status> {
-        let knows_topic = |topic: &TopicId| self.tagger.knows_topic(topic);
-        let playbook = self.assistant.playbook();
+        let now = self.serving.current();
+        let knows_topic = |topic: &TopicId| now.tagger.knows_topic(topic);
+        let playbook = now.assistant.playbook();
         let (gesture, topics, done) = convert::suggestion_use(message, playbook, knows_topic, &self.config.limits)?;
-        let (uses, tenant) = (Arc::clone(self.assistant.uses()), self.tenant.clone());
+        let (uses, tenant) = (Arc::clone(now.assistant.uses()), self.tenant.clone());
         let written = tokio::task::spawn_blocking(move || uses.record(&tenant, &gesture, &topics, done)).await;
         let written = written.map_err(|error| status::internal(&error.to_string()))?;
         written.map_err(status::of_uses)
     }
+}
+
+/// Checks that the taxonomy has a team, if one is given.
+pub(super) fn check_team(now: &Generation, team: Option<&TeamId>, path: &str) -> Result<(), Status> {
+    match team {
+        Some(team) if !now.tagger.knows_team(team) => Err(status::Faults::one(path, "must be a team of the taxonomy")),
+        _ => Ok(()),
+    }
+}
+
+/// The slots as they are ready. The work is done while the stream is read, and dropped with it.
+fn suggestions(now: &Generation, wanted: SuggestRequest) -> Suggestions {
+    let (sender, receiver) = mpsc::channel(READY_SLOTS);
+    let assistant = Arc::clone(&now.assistant);
+    let mut shown = Shown::new(&assistant, wanted.language);
+    let work = async move { assistant.suggest(wanted, sender).await };
+    let work = work.into_stream().filter_map(|()| async { None });
+    let slots = ReceiverStream::new(receiver);
+    Box::pin(stream::select(slots, work).map(move |outcome| Ok(shown.response(outcome))))
 }
 
 /// Why a model's part is missing, for an answer that is whole without it.

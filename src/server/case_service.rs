@@ -129,12 +129,13 @@ impl CaseService {
         check_item_count(items.len(), &self.config.limits)?;
         let checked = self.with_ids(items, request_id);
         let mut done = self.done_before(&checked, request_id).await?;
+        let tagger = &*work::pinned(&self.tagger);
         let planned = checked.into_iter().enumerate().map(|(index, (id, item))| {
             let done = done.remove(&id);
             async move {
                 let planned = match (item, done) {
                     (Ok(_), Some((outcome, case))) => Planned::Done(outcome, Box::new(case)),
-                    (Ok(item), None) => match self.tag(item, request_id, index, due).await {
+                    (Ok(item), None) => match self.tag(tagger, item, request_id, index, due).await {
                         Ok(new_case) => Planned::Store(Box::new(new_case)),
                         Err(fault) => Planned::Refused(fault),
                     },
@@ -248,10 +249,17 @@ impl CaseService {
         Uuid::new_v5(&tenant, format!("{index} {request_id}").as_bytes()).to_string()
     }
 
-    async fn tag(&self, item: Item, request_id: &str, index: usize, due: Instant) -> Result<NewCase, Status> {
+    async fn tag(
+        &self,
+        tagger: &dyn Tagger,
+        item: Item,
+        request_id: &str,
+        index: usize,
+        due: Instant,
+    ) -> Result<NewCase, Status> {
         let path = format!("items[{index}].feedback.");
         let Item { feedback, outcome, links } = item;
-        let tagged = work::tag(&*self.tagger, feedback.clone(), &path, Lane::Bulk, due).await?;
+        let tagged = work::tag(tagger, feedback.clone(), &path, Lane::Bulk, due).await?;
         let sealed_text = match &self.sealer {
             Some(sealer) => {
                 let sealed = sealer.seal(&self.tenant, &feedback.id, &feedback.body.to_plain());

@@ -34,6 +34,11 @@ impl Tagger for Metered {
         self.inner.consults()
     }
 
+    fn pinned(&self) -> Option<Arc<dyn Tagger>> {
+        let inner = self.inner.pinned()?;
+        Some(Arc::new(Self { inner, metrics: Arc::clone(&self.metrics) }))
+    }
+
     fn knows_topic(&self, id: &TopicId) -> bool {
         self.inner.knows_topic(id)
     }

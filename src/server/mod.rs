@@ -22,6 +22,7 @@ mod readiness;
 mod status;
 mod streaming;
 mod tagging_service;
+mod taxonomy_service;
 pub mod wire;
 mod work;
 
@@ -50,12 +51,13 @@ use self::wire::v1::assist_service_server::AssistServiceServer;
 use self::wire::v1::case_service_server::CaseServiceServer;
 use self::wire::v1::prompt_service_server::PromptServiceServer;
 use self::wire::v1::tagging_service_server::TaggingServiceServer;
-use crate::assist::Assistant;
+use self::wire::v1::taxonomy_service_server::TaxonomyServiceServer;
 use crate::cases::seal::Sealer;
 use crate::cases::{CaseStore, TenantId};
 use crate::config::Config;
 use crate::inference::LanguageModel;
 use crate::prompts::{PromptLibrary, PromptLimits};
+use crate::serving::Publisher;
 use crate::tagging::Tagger;
 use crate::telemetry::Metrics;
 
@@ -80,14 +82,12 @@ const SPARE_STREAMS: usize = 64;
 /// What a service serves.
 #[derive(Clone)]
 pub struct Served {
-    /// Tags.
-    pub tagger: Arc<dyn Tagger>,
+    /// Tags and helps operators under the taxonomy in force, and puts another in its place.
+    pub publisher: Arc<Publisher>,
     /// Keeps cases.
     pub cases: Arc<dyn CaseStore>,
     /// Seals originals; present if they are kept.
     pub sealer: Option<Arc<Sealer>>,
-    /// Helps operators.
-    pub assistant: Arc<Assistant>,
     /// Ready-made prompts.
     pub prompts: Arc<PromptLibrary>,
     /// How much a prompt may take and give.
@@ -143,7 +143,9 @@ pub async fn serve(
     listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Served { tagger: uncounted, cases, sealer, assistant, prompts, prompt_limits, language_model } = served;
+    let Served { publisher, cases, sealer, prompts, prompt_limits, language_model } = served;
+    let serving = Arc::clone(publisher.serving());
+    let uncounted: Arc<dyn Tagger> = serving.clone();
     let Listeners { calls: listener, admin } = listeners.into();
     let metrics = Arc::new(Metrics::new(&uncounted));
     let tagger: Arc<dyn Tagger> = Arc::new(Metered { inner: Arc::clone(&uncounted), metrics: Arc::clone(&metrics) });
@@ -176,8 +178,7 @@ pub async fn serve(
         .accept_compressed(CompressionEncoding::Zstd);
     let assist = assist_service::AssistService {
         config: Arc::clone(&config),
-        tagger: Arc::clone(&tagger),
-        assistant,
+        serving,
         tenant: TenantId::default(),
         drain: drain.clone(),
     };
@@ -195,6 +196,18 @@ pub async fn serve(
         .max_decoding_message_size(max_bytes)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd);
+    let taxonomies = taxonomy_service::TaxonomyService {
+        config: Arc::clone(&config),
+        publisher,
+        cases: Arc::clone(&cases),
+        tenant: TenantId::default(),
+    };
+    let taxonomies = TaxonomyServiceServer::new(taxonomies)
+        .max_decoding_message_size(max_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .send_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Zstd);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
@@ -221,6 +234,7 @@ pub async fn serve(
         .add_service(case_service)
         .add_service(assist)
         .add_service(prompts)
+        .add_service(taxonomies)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

@@ -3,6 +3,8 @@
 //! A message to a caller says what was wrong and what is allowed; it never quotes what a customer wrote. Faults of the service are
 //! logged with their reason and told without it.
 
+mod taxonomy;
+
 use std::time::Duration;
 
 use prost::Message;
@@ -15,6 +17,7 @@ use crate::inference::LanguageModelError;
 use crate::models::NO_LANGUAGE_MODEL;
 use crate::prompts::{PromptError, PromptIdentity, RunError};
 use crate::tagging::TaggingError;
+pub(super) use taxonomy::{of_publishing, of_taxonomy};
 
 /// When a caller may try again after being refused for load.
 const RETRY_DELAY: Duration = Duration::from_millis(500);

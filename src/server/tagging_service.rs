@@ -31,7 +31,7 @@ impl v1::tagging_service_server::TaggingService for TaggingService {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let v1::ClassifyRequest { feedback, language_model, .. } = message;
         let outcome = match self.urgency(language_model, Lane::Interactive, call.due()) {
-            Ok(urgency) => self.tags_of(feedback, "feedback", urgency, call.due()).await,
+            Ok(urgency) => self.tags_of(&*self.tagger, feedback, "feedback", urgency, call.due()).await,
             Err(refusal) => Err(refusal),
         };
         call.close(outcome.map(|tags| v1::ClassifyResponse { tags: Some(tags) }))
@@ -78,13 +78,14 @@ impl TaggingService {
 
     async fn tags_of(
         &self,
+        tagger: &dyn Tagger,
         feedback: Option<v1::Feedback>,
         path: &str,
         urgency: Urgency,
         due: Instant,
     ) -> Result<v1::Tags, Status> {
         let feedback = convert::feedback(feedback, path, &self.config.limits)?;
-        let tagged = work::tag_with(&*self.tagger, feedback, &format!("{path}."), urgency, due).await?;
+        let tagged = work::tag_with(tagger, feedback, &format!("{path}."), urgency, due).await?;
         Ok(tagged.tags.into())
     }
 
@@ -95,9 +96,11 @@ impl TaggingService {
         due: Instant,
     ) -> Result<Vec<v1::BatchClassifyResult>, Status> {
         check_item_count(items.len(), &self.config.limits)?;
+        let tagger = &*work::pinned(&self.tagger);
         let results = stream::iter(items.into_iter().enumerate()).map(|(index, item)| async move {
             let id = convert::echoed_id(item.feedback.as_ref(), &self.config.limits);
-            let result = match self.tags_of(item.feedback, &format!("items[{index}].feedback"), urgency, due).await {
+            let path = format!("items[{index}].feedback");
+            let result = match self.tags_of(tagger, item.feedback, &path, urgency, due).await {
                 Ok(tags) => batch_classify_result::Result::Tags(tags),
                 Err(error) => batch_classify_result::Result::Error(status::to_message(&error)),
             };
@@ -123,7 +126,7 @@ impl TaggingService {
         let due = deadlines.of_streamed_request(&self.config.server);
         let tags = async {
             let urgency = self.urgency(language_model, Lane::Bulk, due)?;
-            self.tags_of(feedback, "feedback", urgency, due).await
+            self.tags_of(&*self.tagger, feedback, "feedback", urgency, due).await
         };
         let result = match tags.instrument(span).await {
             Ok(tags) => classify_stream_response::Result::Tags(tags),

@@ -1,6 +1,7 @@
 //! Tagging one checked piece of feedback: its deadline, its panics and its errors, for every service alike.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
@@ -9,6 +10,11 @@ use tonic::Status;
 use super::status;
 use crate::feedback::Feedback;
 use crate::tagging::{Lane, Tagged, Tagger, Urgency};
+
+/// The tagger of this moment: what a call of many texts asks, so that one version of the taxonomy answers it wholly.
+pub(super) fn pinned(tagger: &Arc<dyn Tagger>) -> Arc<dyn Tagger> {
+    tagger.pinned().unwrap_or_else(|| Arc::clone(tagger))
+}
 
 /// Tags; `path` leads to the feedback in the request, with a dot at its end.
 ///

@@ -4,14 +4,21 @@
 //! what a company adds is computed once and kept in a folder of its own. Vectors are rounded to 16 bits before anyone sees
 //! them, so that a kept vector and a fresh one are the same.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, TryStreamExt};
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
-use crate::inference::{ComputePool, Depth, EncodeInput, Encoder, InferenceError, Role};
+use super::TaggingError;
+use super::patience::OVERLOAD_PATIENCE;
+use crate::inference::{
+    Begun, ComputePool, Depth, EncodeInput, Encoder, Encoding, InferenceError, Lane, PassOutput, PoolError, Role,
+};
 
 /// Name of the header's entry with the SHA-256 of the encoder and of the content. One entry, because the order of several would
 /// change from run to run.
@@ -19,6 +26,18 @@ const MADE_OF: &str = "sha256_of_encoder_and_content";
 
 /// Texts that go through the encoder at once.
 const BATCH: usize = 64;
+
+/// Texts in work at once for each computing thread, beside a service: enough to be packed together.
+const IN_WORK_A_THREAD: usize = 4;
+
+/// Characters of a token, at the least, for the estimate that admission works with.
+const CHARS_PER_TOKEN: usize = 3;
+
+/// Special tokens and prefix of a sequence.
+const FRAME_TOKENS: usize = 4;
+
+/// Between two tries to get into a full queue.
+const FULL_PAUSE: Duration = Duration::from_millis(50);
 
 /// First bytes of the SHA-256 of a text.
 type Key = [u8; 16];
@@ -116,6 +135,32 @@ impl ExampleVectors {
             progress(done * BATCH + batch.len(), missing.len());
         }
         Ok(missing.len())
+    }
+
+    /// The same beside a service that answers callers, whose texts go first: on the lane of work in bulk.
+    ///
+    /// # Errors
+    /// [`TaggingError::Overloaded`] if the queue stays full for two minutes, [`TaggingError::Internal`] if a text can't be encoded.
+    /// Nothing is kept of what was done before.
+    pub async fn complete_beside(
+        &mut self,
+        encoder: &Arc<Encoder>,
+        pool: &ComputePool,
+        texts: Vec<String>,
+    ) -> Result<usize, TaggingError> {
+        let missing: BTreeSet<String> = texts.into_iter().filter(|text| self.get(text).is_none()).collect();
+        let depth = self.depth;
+        let encoded = missing.into_iter().map(|text| async move {
+            let vector = encode_beside(&text, depth, encoder, pool).await?;
+            Ok::<_, TaggingError>((text, vector))
+        });
+        let in_work = pool.threads() * IN_WORK_A_THREAD;
+        let encoded: Vec<(String, Vec<f32>)> =
+            futures_util::stream::iter(encoded).buffered(in_work).try_collect().await?;
+        for (text, vector) in &encoded {
+            self.insert(text, vector);
+        }
+        Ok(encoded.len())
     }
 
     /// Keeps the vector of a text, rounded to 16 bits.
@@ -216,6 +261,44 @@ impl ExampleVectors {
 fn content_hash(keys: &[u8], vectors: &[u8]) -> String {
     let hash = Sha256::new_with_prefix(keys).chain_update(vectors).finalize();
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The vector of a text, computed when nobody else waits.
+async fn encode_beside(
+    text: &str,
+    depth: Depth,
+    encoder: &Arc<Encoder>,
+    pool: &ComputePool,
+) -> Result<Vec<f32>, TaggingError> {
+    let internal = |problem: String| TaggingError::Internal(format!("an example can't be encoded: {problem}"));
+    let give_up = Instant::now() + OVERLOAD_PATIENCE;
+    let tokens = text.chars().count() / CHARS_PER_TOKEN + FRAME_TOKENS;
+    loop {
+        let (text, model) = (text.to_owned(), Arc::clone(encoder));
+        match pool.encode(Lane::Bulk, tokens, None, encoder, move || begin(&text, depth, model)).await {
+            Err(PoolError::Full { .. }) if Instant::now() < give_up => tokio::time::sleep(FULL_PAUSE).await,
+            Err(PoolError::Full { queued, limit }) => return Err(TaggingError::Overloaded { queued, limit }),
+            Err(PoolError::DeadlineExceeded) => return Err(TaggingError::DeadlineExceeded),
+            Err(PoolError::Panicked) => return Err(internal("the computation panicked".to_owned())),
+            Ok(vector) => return vector.map_err(|error| internal(error.to_string())),
+        }
+    }
+}
+
+/// A text of one pass, as examples are, is packed together with others.
+fn begin(text: &str, depth: Depth, encoder: Arc<Encoder>) -> Begun<Result<Vec<f32>, InferenceError>> {
+    let first = |encodings: Vec<Encoding>| encodings.into_iter().next().map(|one| one.vector).unwrap_or_default();
+    let inputs = [EncodeInput::new(text, Role::Query)];
+    let plan = match encoder.plan(&inputs, depth) {
+        Ok(plan) => Arc::new(plan),
+        Err(error) => return Begun::Done(Err(error)),
+    };
+    if plan.passes() != 1 {
+        return Begun::Done(encoder.encode_to(&inputs, depth).map(first));
+    }
+    let finishing = Arc::clone(&plan);
+    let finish = move |output: Result<PassOutput, InferenceError>| Ok(first(encoder.finish(&finishing, vec![output?])));
+    Begun::Encode { plan, pass: 0, finish: Box::new(finish) }
 }
 
 fn key(text: &str) -> Key {

@@ -22,6 +22,7 @@ pub(crate) mod terms;
 mod topics;
 mod votes;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -147,6 +148,11 @@ pub trait Tagger: Send + Sync + 'static {
     /// True if there is a language model that [`Urgency::consult`] can ask for.
     fn consults(&self) -> bool {
         false
+    }
+
+    /// The tagger of this moment, for work of many texts that must all be tagged alike; `None` if it is this one, for ever.
+    fn pinned(&self) -> Option<Arc<dyn Tagger>> {
+        None
     }
 
     /// True if the taxonomy has a topic that texts can be given.

@@ -2,8 +2,10 @@
 //!
 //! Enters: a TOML file written by people. Leaves: a [`Taxonomy`] that is checked as a whole and never changes, its
 //! [`TaxonomyVersion`], the rules that fire on a text ([`RuleHit`]), the team that owns a topic ([`Owner`]), and what differs
-//! between two taxonomies ([`TaxonomyDiff`]). Never here: models, storage, the network.
+//! between two taxonomies ([`TaxonomyDiff`]). The [`versions`] that were published lie in a folder. Never here: models, the case
+//! store, the network.
 
+mod affected;
 mod checks;
 mod diff;
 mod entries;
@@ -20,6 +22,7 @@ mod source;
 mod tests;
 #[cfg(test)]
 mod validation_tests;
+pub mod versions;
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -29,6 +32,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
+pub use affected::AffectedTopics;
 pub use diff::{Change, EntryChange, FieldChange, SectionDiff, TaxonomyDiff, diff};
 pub use entries::{Example, Localized, OwnershipRule, PhraseRule, RuleTarget, Signal, Team, Topic, Within};
 pub use ownership::{Owner, OwnershipContext};
@@ -122,6 +126,14 @@ impl Taxonomy {
     /// # Errors
     /// [`TaxonomyError::Read`] if the file can't be read, [`TaxonomyError::Invalid`] with every problem found in it.
     pub fn load(path: &Path) -> Result<Self, TaxonomyError> {
+        Self::load_with_source(path).map(|(taxonomy, _)| taxonomy)
+    }
+
+    /// The same, with the text of the file.
+    ///
+    /// # Errors
+    /// Those of [`Taxonomy::load`].
+    pub fn load_with_source(path: &Path) -> Result<(Self, String), TaxonomyError> {
         let read_error = |problem| TaxonomyError::Read { path: path.to_owned(), problem };
         let mut bytes = Vec::new();
         let limit = MAX_FILE_BYTES as u64 + 1;
@@ -136,7 +148,7 @@ impl Taxonomy {
             return invalid("", 0, too_large());
         }
         match String::from_utf8(bytes) {
-            Ok(source) => Self::parse(&source, &file_name),
+            Ok(source) => Ok((Self::parse(&source, &file_name)?, source)),
             Err(error) => {
                 let offset = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(error.as_bytes());

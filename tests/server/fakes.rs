@@ -27,6 +27,8 @@ pub struct FakeTagger {
     pub most_in_work: AtomicUsize,
     pub broken: AtomicBool,
     pub release: Semaphore,
+    /// How often somebody waited, or waits, to be released.
+    pub holding: AtomicUsize,
     pub deadlines: Mutex<Vec<Option<Duration>>>,
     /// Says that there is a language model to be asked; it never is.
     pub consults: AtomicBool,
@@ -44,6 +46,7 @@ impl Default for FakeTagger {
             most_in_work: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
             release: Semaphore::new(0),
+            holding: AtomicUsize::new(0),
             deadlines: Mutex::new(Vec::new()),
             consults: AtomicBool::new(false),
             consulted: Mutex::new(Vec::new()),
@@ -64,6 +67,12 @@ impl Drop for InWork<'_> {
 impl FakeTagger {
     pub fn count(counter: &AtomicUsize) -> usize {
         counter.load(Ordering::SeqCst)
+    }
+
+    /// Waits to be released.
+    pub async fn hold(&self) {
+        self.holding.fetch_add(1, Ordering::SeqCst);
+        self.release.acquire().await.unwrap().forget();
     }
 }
 
@@ -86,7 +95,7 @@ impl Tagger for FakeTagger {
         for word in text.split_whitespace() {
             match word.split_once(':').unwrap_or((word, "")) {
                 ("wait", ms) => tokio::time::sleep(Duration::from_millis(ms.parse().unwrap())).await,
-                ("hold", _) => self.release.acquire().await.unwrap().forget(),
+                ("hold", _) => self.hold().await,
                 ("fail", _) => return Err(TaggingError::Internal(format!("failed on {}", text.len()))),
                 ("overload", _) => return Err(TaggingError::Overloaded { queued: 9, limit: 8 }),
                 ("invalid", _) => {
@@ -257,6 +266,7 @@ fn matches(case: &Case, filter: &CaseFilter) -> bool {
         values.is_empty() || value.is_some_and(|value| values.contains(value))
     };
     listed(&filter.ids, Some(&case.id))
+        && (filter.topics.is_empty() || case.topic_ids().iter().any(|topic| filter.topics.contains(topic)))
         && filter.corrected.is_none_or(|corrected| corrected == case.correction.is_some())
         && listed(&filter.channels, case.channel.as_ref())
         && (filter.customer_id.is_none() || filter.customer_id == case.customer_id)
@@ -351,6 +361,7 @@ impl CaseStore for MemoryStore {
     }
 
     async fn count(&self, _: &TenantId, filter: &CaseFilter) -> Result<u64, CaseStoreError> {
+        self.answers().await?;
         let stored = self.cases.lock().unwrap();
         Ok(stored.values().filter(|stored| matches(&stored.case, filter)).count() as u64)
     }

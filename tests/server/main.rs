@@ -9,11 +9,13 @@ mod cases;
 mod consult;
 mod corrections;
 mod fakes;
+mod generations;
 mod life;
 mod limits;
 mod load;
 mod prompts;
 mod tagging;
+mod taxonomy;
 mod writing;
 
 use std::io;
@@ -22,8 +24,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 use otklik::assembly::PromptWriter;
-use otklik::assist::playbook::Playbook;
-use otklik::assist::{AssistOptions, AssistParts, Assistant, SuggestionUses, Writer};
+use otklik::assist::Writer;
 use otklik::cases::seal::Sealer;
 use otklik::config::{Config, KeptTexts};
 use otklik::inference::LanguageModel;
@@ -33,8 +34,9 @@ use otklik::server::wire::v1::assist_service_client::AssistServiceClient;
 use otklik::server::wire::v1::case_service_client::CaseServiceClient;
 use otklik::server::wire::v1::prompt_service_client::PromptServiceClient;
 use otklik::server::wire::v1::tagging_service_client::TaggingServiceClient;
+use otklik::server::wire::v1::taxonomy_service_client::TaxonomyServiceClient;
 use otklik::server::{Listeners, ServeError, Served, serve};
-use otklik::taxonomy::Taxonomy;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -52,6 +54,8 @@ struct Service {
     store: Arc<MemoryStore>,
     stop: Option<oneshot::Sender<()>>,
     ended: JoinHandle<Result<(), ServeError>>,
+    /// Of its own, unless the test has one.
+    _folder: TempDir,
 }
 
 impl Service {
@@ -81,6 +85,8 @@ impl Service {
         let mut config = Config::default();
         config.server.drain_delay_ms = 0;
         config.server.probe_interval_ms = 20;
+        let folder = tempfile::tempdir().unwrap();
+        config.taxonomy.dir = folder.path().join("taxonomy");
         adjust(&mut config);
         let (tagger, store) = (Arc::new(tagger), Arc::new(store));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -100,13 +106,13 @@ impl Service {
                 let writer = language_model
                     .clone()
                     .map(|model| Arc::new(PromptWriter::new(prompts.clone(), model, prompt_limits)) as Arc<dyn Writer>);
-                let assistant = assistant(tagger.clone(), store.clone(), writer);
+                let publisher = generations::publisher(&config, tagger, store.clone(), writer).await;
                 let cases = store;
-                let served = Served { tagger, cases, sealer, assistant, prompts, prompt_limits, language_model };
+                let served = Served { publisher, cases, sealer, prompts, prompt_limits, language_model };
                 serve(&config, served, listeners, told).await
             }
         });
-        Self { address, admin, tagger, store, stop: Some(stop), ended }
+        Self { address, admin, tagger, store, stop: Some(stop), ended, _folder: folder }
     }
 
     async fn channel(&self) -> Channel {
@@ -129,6 +135,10 @@ impl Service {
         PromptServiceClient::new(self.channel().await)
     }
 
+    async fn taxonomies(&self) -> TaxonomyServiceClient<Channel> {
+        TaxonomyServiceClient::new(self.channel().await)
+    }
+
     fn stop(&mut self) {
         let _ = self.stop.take().unwrap().send(());
     }
@@ -139,14 +149,6 @@ impl Service {
         tokio::time::timeout(Duration::from_secs(30), self.ended).await.expect("it drains").unwrap().unwrap();
         started.elapsed()
     }
-}
-
-/// Help for operators by the default playbook; at most three pairs of gesture and topic are counted.
-fn assistant(tagger: Arc<FakeTagger>, cases: Arc<MemoryStore>, writer: Option<Arc<dyn Writer>>) -> Arc<Assistant> {
-    let taxonomy = Arc::new(Taxonomy::default_taxonomy().unwrap());
-    let playbook = Arc::new(Playbook::default_playbook(&taxonomy).unwrap());
-    let (uses, options) = (Arc::new(SuggestionUses::in_memory(3)), AssistOptions::default());
-    Arc::new(Assistant::new(AssistParts { taxonomy, playbook, tagger, cases, writer, uses, options }))
 }
 
 /// Waits for something that happens soon.

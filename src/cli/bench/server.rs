@@ -177,10 +177,9 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
         }
         false => None,
     };
-    let (engine, store) = serve::open(config.clone()).await?;
-    let cases = store;
     config.assist.dir = folder.join("assist");
-    let assistant = serve::helper(&config, &engine, &cases, None).await?;
+    config.taxonomy.dir = folder.join("taxonomy");
+    let (publisher, cases) = serve::publisher(&config).await?;
     let prompts = Arc::new(assembly::open_prompts(&config)?);
     let prompt_limits = assembly::prompt_limits(&config);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -189,15 +188,8 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
         async move {
             // An end of the channel is as good as a word.
             let told = async { stopped.await.unwrap_or(()) };
-            let served = server::Served {
-                tagger: engine,
-                cases,
-                sealer: None,
-                assistant,
-                prompts,
-                prompt_limits,
-                language_model: None,
-            };
+            let served =
+                server::Served { publisher, cases, sealer: None, prompts, prompt_limits, language_model: None };
             server::serve(&config, served, listener, told).await
         }
     });

@@ -20,7 +20,7 @@ const LAST: usize = 500;
 pub(super) fn run(args: &EvalArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let labels = &args.labels;
     let table = labels.read(&args.data, &args.only)?;
-    let taxonomy = assembly::load_taxonomy(config.taxonomy.path.as_deref())?;
+    let taxonomy = assembly::taxonomy_in_force(config)?;
     let loaded = assembly::load_encoder(config)?;
     let pool = assembly::start_pool(config)?;
     let examples = assembly::example_vectors(&loaded, &taxonomy, &pool, &mut StartProgress::default())?;

@@ -14,6 +14,7 @@ use crate::prompts::PromptLanguage;
 use crate::server::wire::v1;
 use crate::tagging::Consult as LanguageModelUse;
 use crate::tags::{Language, ReviewReason, SentimentLabel, TagSource};
+use crate::taxonomy::versions::PublicationKind;
 
 /// An enum of the wire with the domain's enum behind it.
 pub(super) trait WireEnum: TryFrom<i32> {
@@ -66,6 +67,7 @@ corresponding! {
     OfferStatus { Allowed, AskSupervisor, Refused }
     DraftSource { Template, Model }
     AdviceSource { Rules, Model }
+    PublicationKind { Configured, Published, RolledBack }
     NoteOutcome { Solved, Partly, NotSolved, Unclear }
     PromiseKind { Gesture, Money, Term, Gift }
     PromiseVerdict { Allowed, NeedsSupervisor, Forbidden, NotInPlaybook }

@@ -12,6 +12,7 @@ mod notes;
 mod outcomes;
 mod prompts;
 mod tags;
+mod taxonomy;
 mod time;
 
 pub(super) use assist::{
@@ -24,6 +25,10 @@ pub(super) use live::{live_start, live_turn, turn_refused};
 pub(super) use notes::note;
 pub(super) use outcomes::{links, outcome, recorded_outcome, similar_case};
 pub(super) use prompts::{WantedPrompt, listed_language, prompt_input, sampling, wanted_prompt};
+pub(super) use taxonomy::{
+    Compared, check_source, compared, publication, publication_message, publications, rollback, taxonomy,
+    wanted_version,
+};
 use tonic::Status;
 
 use super::status::Faults;
