@@ -6,6 +6,7 @@
 mod consulting;
 mod heads;
 mod language_model;
+mod queue;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub use consulting::consulting;
 use heads::add_topics_of_examples;
 pub use heads::heads;
 pub use language_model::{has_language_model, load_language_model, open_language_model};
+pub use queue::queue_options;
 pub use writer::PromptWriter;
 
 /// Vectors of the default taxonomy's examples, beside the model that made them.
