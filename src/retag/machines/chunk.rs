@@ -11,6 +11,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, spawn_blocking};
+use uuid::Uuid;
 
 use crate::tables::{Input, ReaderOptions, TableError, TableReader};
 use crate::tagging::Tagger;
@@ -48,7 +49,6 @@ pub(super) fn name(parts: &Path, file: &str, number: u32) -> String {
 /// Tags a chunk and writes its part; when this returns, it is on the disk. `open` is the file that was read last.
 pub(super) async fn tag_chunk(
     chunk: &Chunk,
-    worker: &str,
     options: &RetagOptions,
     draw: Draw,
     tagger: &Arc<dyn Tagger>,
@@ -58,7 +58,8 @@ pub(super) async fn tag_chunk(
     let (planned, reading, before) = (chunk.clone(), options.reading.clone(), open.take());
     let read = spawn_blocking(move || read_rows(&planned, &reading, before, draw, &rows_in));
     let path = part_path(&chunk.parts, &chunk.name, chunk.first_row, chunk.end_row);
-    let passing = path.with_extension(format!("{worker}.partial"));
+    // Another who does the same chunk at this moment has another passing name.
+    let passing = path.with_extension(format!("{}.partial", Uuid::new_v4().simple()));
     let first_row = chunk.first_row;
     let (to_part, outcomes) = mpsc::channel(IN_FLIGHT);
     let written = spawn_blocking(move || write_part(passing, &path, first_row, outcomes));

@@ -61,7 +61,7 @@ impl Coordinator<'_> {
             self.publish(run).await?;
             self.finish_files(run).await?;
             if self.to_plan.is_empty() && self.to_publish.is_empty() && !self.files.values().any(FileWork::is_open) {
-                return Ok(());
+                return self.tell().await;
             }
             tokio::select! {
                 change = changes.next() => match change {

@@ -168,7 +168,7 @@ impl Worker {
         };
         let options = job.rules.options(self.options.split_turns);
         let tagged = {
-            let tagging = tag_chunk(&chunk, &self.options.name, &options, job.rules.draw, &self.tagger, open);
+            let tagging = tag_chunk(&chunk, &options, job.rules.draw, &self.tagger, open);
             self.while_extending(&lease, tagging, stopped).await
         };
         let Some(tagged) = tagged else {

@@ -14,6 +14,8 @@ use super::super::QueueError;
 
 /// Longest time that one request may take before it is sent again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a server may be away when a program starts: one that is restarted comes back.
+const START_PATIENCE: Duration = Duration::from_secs(5);
 /// Before a request that failed is sent again.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -47,6 +49,22 @@ pub(super) fn shown(url: &str) -> String {
         _ => address.to_owned(),
     };
     url.split(',').map(|address| one(address.trim())).collect::<Vec<_>>().join(",")
+}
+
+/// Begins something with a server that may be starting at this moment.
+pub(super) async fn begin<T, F>(mut begun: impl FnMut() -> F) -> Result<T, QueueError>
+where
+    F: Future<Output = Result<T, QueueError>>,
+{
+    let give_up = Instant::now() + START_PATIENCE;
+    loop {
+        match begun().await {
+            Err(QueueError::Unreachable { .. } | QueueError::Refused { .. }) if Instant::now() < give_up => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            ended => return ended,
+        }
+    }
 }
 
 /// Opens a connection.

@@ -12,7 +12,7 @@ use async_nats::{HeaderMap, header};
 use async_trait::async_trait;
 
 use super::super::{Lease, QueueError};
-use super::connection::{JetStreamOptions, connect, patiently, whole_reason};
+use super::connection::{JetStreamOptions, begin, connect, patiently, whole_reason};
 use super::{DUPLICATE_WINDOW, MessageHold, consumer, pull, refused};
 
 /// How long answers and what was set aside are kept in streams that are made here.
@@ -85,6 +85,10 @@ impl JetStreamFeed {
     /// # Errors
     /// [`QueueError`]; see its variants.
     pub async fn connect(options: JetStreamOptions, subjects: FeedSubjects) -> Result<Self, QueueError> {
+        begin(|| Self::open(options.clone(), subjects.clone())).await
+    }
+
+    async fn open(options: JetStreamOptions, subjects: FeedSubjects) -> Result<Self, QueueError> {
         let context = connect(&options).await?;
         let prefix = &options.prefix;
         let limits = StreamConfig {

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 
-use self::connection::{connect, patiently, whole_reason};
+use self::connection::{begin, connect, patiently, whole_reason};
 use super::{Change, Expected, Hold, Lease, QueueError, Shelf, Stored, Work, WorkQueue};
 
 pub use self::connection::JetStreamOptions;
@@ -51,6 +51,10 @@ impl JetStreamQueue {
     /// # Errors
     /// [`QueueError`]; see its variants.
     pub async fn connect(options: JetStreamOptions) -> Result<Self, QueueError> {
+        begin(|| Self::open(options.clone())).await
+    }
+
+    async fn open(options: JetStreamOptions) -> Result<Self, QueueError> {
         let context = connect(&options).await?;
         let prefix = &options.prefix;
         let stream = StreamConfig {
@@ -153,7 +157,7 @@ fn refused(what: &'static str, error: &dyn std::error::Error) -> QueueError {
 async fn pull(consumer: &PullConsumer, wait: Duration) -> Option<Message> {
     let pulled = async {
         let mut messages =
-            consumer.fetch().max_messages(1).expires(wait).messages().await.map_err(|error| whole_reason(&error))?;
+            consumer.batch().max_messages(1).expires(wait).messages().await.map_err(|error| whole_reason(&error))?;
         messages.next().await.transpose().map_err(|error| error.to_string())
     };
     match tokio::time::timeout(wait + PULL_GRACE, pulled).await {
