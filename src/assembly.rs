@@ -8,6 +8,7 @@ mod engine;
 mod generations;
 mod heads;
 mod language_model;
+mod queue;
 mod taxonomy;
 mod writer;
 
@@ -40,6 +41,7 @@ pub use engine::{EngineMaker, tagger};
 pub use generations::{ServingParts, publisher};
 pub use heads::heads;
 pub use language_model::{has_language_model, load_language_model, open_language_model};
+pub use queue::queue_options;
 pub use taxonomy::{open_versions, taxonomy_in_force};
 pub use writer::PromptWriter;
 

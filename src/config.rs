@@ -22,7 +22,8 @@ pub use sources::{ConfigError, Origin, Problem};
 use sources::{Given, Source};
 pub use value::Allowed;
 use value::Allowed::{
-    Address, Integer, Name, Number, OneOf, OptionalAddress, OptionalModelName, OptionalName, OptionalPath, OptionalUrl,
+    Address, Integer, Name, Number, OneOf, OptionalAddress, OptionalModelName, OptionalName, OptionalPath,
+    OptionalQueueUrl, OptionalUrl,
 };
 use value::Value;
 
@@ -379,6 +380,36 @@ settings! {
         consult_rows: usize = 60, Integer(0, 10_000);
     }
 
+    /// Work that many machines share, on NATS with JetStream.
+    queue: QueueConfig {
+        /// Where the servers answer, parted by commas, as in nats://nats:4222; not set, files are tagged by the process that is told to, with a queue of its own.
+        url: Option<String> = None, OptionalQueueUrl;
+        /// What the names of streams, buckets and subjects begin with; without '.'. Machines that work together have the same.
+        prefix: String = "otklik".to_owned(), Name;
+        /// File of credentials for the server, as nsc writes them; not set, none are sent.
+        credentials_file: Option<PathBuf> = None, OptionalPath;
+        /// File that holds the token that the server asks for; not set, none is sent.
+        token_file: Option<PathBuf> = None, OptionalPath;
+        /// How often a chunk or message is tried before it is set aside with the reason.
+        max_tries: usize = 5, Integer(1, 1_000);
+        /// Seconds of silence after which a worker counts as lost and its work goes to another.
+        ack_wait_seconds: u64 = 30, Integer(1, 3_600);
+        /// Chunks that one worker works on side by side.
+        worker_chunks: usize = 2, Integer(1, 64);
+        /// Messages that one worker tags side by side.
+        worker_messages: usize = 32, Integer(1, 1_000);
+        /// Most chunks of one run that wait or are worked on at once.
+        max_chunks: usize = 10_000, Integer(1, 1_000_000);
+        /// Most work that all workers together hold at once.
+        max_leased: usize = 10_000, Integer(1, 1_000_000);
+        /// Most messages of each stream; a full stream of work or input refuses more.
+        max_messages: usize = 1_000_000, Integer(1, 1_000_000_000);
+        /// Copies of streams and buckets in a cluster of servers.
+        replicas: usize = 1, Integer(1, 5);
+        /// Seconds that the server may be away before a run or a worker gives up.
+        patience_seconds: u64 = 300, Integer(1, 86_400);
+    }
+
     /// The log.
     log: LogConfig {
         /// How log lines are written.
@@ -469,6 +500,15 @@ impl Config {
         if self.endpoint.url.is_some() && self.endpoint.model.is_none() {
             let rule = "set when endpoint.url is: the name of the model there";
             contradicts("endpoint.model", &self.endpoint.model, rule);
+        }
+        if self.queue.prefix.contains('.') {
+            let rule = "a name without '.', which parts subjects";
+            problems.push(Problem::contradiction("queue.prefix", &self.queue.prefix, origin_of("queue.prefix"), rule));
+        }
+        if self.queue.max_messages < self.queue.max_chunks {
+            let (most, least) = (self.queue.max_messages.to_string(), self.queue.max_chunks);
+            let rule = format!("at least queue.max_chunks, {least}");
+            problems.push(Problem::contradiction("queue.max_messages", &most, origin_of("queue.max_messages"), &rule));
         }
         if self.tagging.consult != Consult::Never && self.models.language_model.is_none() {
             let (key, value) = ("tagging.consult", self.tagging.consult.as_str());

@@ -17,6 +17,7 @@ mod serve;
 mod taxonomy;
 mod train;
 mod tuning;
+mod worker;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -50,6 +51,7 @@ Examples:
   otklik classify \"Третий день не работает касса\"          tag one text and show why
   otklik classify reviews.csv --text-column text -o tagged.jsonl
   otklik retag archive/ --out retagged                     a whole archive, for hours; goes on after a stop
+  otklik worker --queue nats://nats:4222                   tag what others put in the queue
   otklik train --data labelled.csv --label topic --out heads/topic
   otklik taxonomy init mine.toml                           a taxonomy of your own, from the default
   otklik cases export archive.parquet                      what was said before, with its tags
@@ -83,6 +85,8 @@ enum Command {
     Classify(Box<classify::ClassifyArgs>),
     /// Tag files again: whole archives, after the taxonomy or a model changed
     Retag(Box<retag::RetagArgs>),
+    /// Work for others: take chunks of files, or feedback, from a queue
+    Worker(Box<worker::WorkerArgs>),
     /// Export, import, copy, migrate and clear the case store
     #[command(subcommand)]
     Cases(cases::CasesCommand),
@@ -158,6 +162,7 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             | AssemblyError::Threads(_) => false,
         })
         || cases::is_bad_input(error)
+        || error.downcast_ref::<otklik::retag::queue::QueueError>().is_some_and(|error| error.is_bad_input())
         || error.downcast_ref::<serve::ListenError>().is_some()
         || error.downcast_ref::<otklik::prompts::PromptFilesError>().is_some()
         || error.downcast_ref::<otklik::taxonomy::versions::VersionsError>().is_some()
@@ -202,6 +207,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Retag(args) => {
             start_log(&loaded.config, Some(LogLevel::Warn));
             retag::run(*args, loaded.config)
+        }
+        Command::Worker(args) => {
+            start_log(&loaded.config, None);
+            worker::run(*args, loaded.config)
         }
         Command::Cases(command) => {
             start_log(&loaded.config, Some(LogLevel::Warn));

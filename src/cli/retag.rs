@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use otklik::config::Config;
-use otklik::retag::{Outputs, Plan, PlanError, RetagError, RetagRun, preview};
+use otklik::retag::machines::MachinesOptions;
+use otklik::retag::queue::{JetStreamOptions, JetStreamQueue};
+use otklik::retag::{Outputs, Plan, PlanError, RetagError, RetagRun, Summary, Watch, preview};
 use otklik::tagging::{Tagger, TaggingEngine};
 use otklik::tags::TopicId;
 
@@ -39,6 +41,9 @@ pub fn run(args: RetagArgs, mut config: Config) -> anyhow::Result<ExitCode> {
     if let Some(taxonomy) = &args.taxonomy {
         config.taxonomy.path = Some(taxonomy.clone());
     }
+    if let Some(url) = &args.queue {
+        config.queue.url = Some(url.clone());
+    }
     if let Some(threads) = args.threads {
         config.compute.threads = usize::from(threads);
     }
@@ -47,7 +52,7 @@ pub fn run(args: RetagArgs, mut config: Config) -> anyhow::Result<ExitCode> {
     match outputs {
         None => runtime.block_on(show(&args, &plan, &engine)),
         Some(outputs) => {
-            let code = tag(&args, plan, outputs, &engine, &runtime);
+            let code = tag(&args, &config, plan, outputs, &engine, &runtime);
             // A thread may still read a slow disk; what is done is on the disk already.
             runtime.shutdown_background();
             code
@@ -71,6 +76,7 @@ fn stopped(error: &RetagError, outputs: Option<&Outputs>) -> ExitCode {
 
 fn tag(
     args: &RetagArgs,
+    config: &Config,
     plan: Plan,
     outputs: Outputs,
     engine: &Arc<TaggingEngine>,
@@ -82,6 +88,7 @@ fn tag(
     let options = args.options(otklik::text::parse_transcript);
     let prepared =
         RetagRun::prepare(plan.clone(), outputs.clone(), options, args.settings(), made_by.clone(), args.restart);
+    let queue = otklik::assembly::queue_options(config);
     let run = match prepared {
         Ok(run) => run,
         Err(error) => return Ok(stopped(&error, None)),
@@ -93,8 +100,14 @@ fn tag(
     let mut progress = Progress::start(plan.bytes(), args.quiet, name);
     let ended = runtime.block_on(async {
         let tagger: Arc<dyn Tagger> = Arc::clone(engine) as Arc<dyn Tagger>;
+        let ended = async {
+            match &queue {
+                Some(options) => on_machines(run, options.clone(), config, &mut progress).await,
+                None => run.run(tagger, &mut progress).await,
+            }
+        };
         tokio::select! {
-            ended = run.run(tagger, &mut progress) => Some(ended),
+            ended = ended => Some(ended),
             _ = tokio::signal::ctrl_c() => None,
         }
     });
@@ -119,6 +132,17 @@ fn tag(
         return Ok(ExitCode::from(super::BAD_INPUT));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lets workers do the tagging.
+async fn on_machines(
+    run: RetagRun,
+    options: JetStreamOptions,
+    config: &Config,
+    progress: &mut dyn Watch,
+) -> Result<Summary, RetagError> {
+    let queue = Arc::new(JetStreamQueue::connect(options).await?);
+    run.run_on_machines(queue, MachinesOptions { max_chunks: config.queue.max_chunks }, progress).await
 }
 
 async fn show(args: &RetagArgs, plan: &Plan, engine: &Arc<TaggingEngine>) -> anyhow::Result<ExitCode> {

@@ -26,6 +26,8 @@ pub enum Allowed {
     OptionalPath,
     /// The address of a server, or empty for "not set".
     OptionalUrl,
+    /// Addresses of NATS servers, parted by commas, or empty for "not set".
+    OptionalQueueUrl,
     /// Letters, digits, `-`, `_` and `.`.
     Name,
     /// A name, or empty for "not set".
@@ -58,6 +60,9 @@ impl fmt::Display for Allowed {
             Allowed::Path => f.write_str("a path"),
             Allowed::OptionalPath => f.write_str("a path, or empty for not set"),
             Allowed::OptionalUrl => f.write_str("http:// or https:// with a host and a port, or empty for not set"),
+            Allowed::OptionalQueueUrl => f.write_str(
+                "nats:// or tls:// with a host and a port, several parted by commas, or empty for not set",
+            ),
             Allowed::Name => f.write_str("a name of letters, digits, '-', '_' and '.'"),
             Allowed::OptionalModelName => f.write_str(
                 "a name of letters, digits, '-', '_', '.', '/', ':', '@' and '+', at most 200 characters, or empty for not set",
@@ -170,8 +175,13 @@ impl Value for Option<String> {
             let named = |character: char| character.is_ascii_alphanumeric() || "-_./:@+".contains(character);
             return (text.len() <= 200 && text.chars().all(named)).then(|| Some(text.to_owned()));
         }
-        let is_address =
-            ["http://", "https://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
+        let begins = |text: &str, schemes: [&str; 2]| {
+            schemes.iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme))
+        };
+        let is_address = match allowed {
+            Allowed::OptionalQueueUrl => text.split(',').all(|one| begins(one.trim(), ["nats://", "tls://"])),
+            _ => begins(text, ["http://", "https://"]),
+        };
         is_address.then(|| Some(text.to_owned()))
     }
 

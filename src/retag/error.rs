@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use crate::tables::{RowPlace, TableError};
 use crate::tagging::TaggingError;
 
+use super::machines::SetAside;
+use super::queue::QueueError;
+
 /// Why files can't be tagged again.
 #[derive(Debug, thiserror::Error)]
 pub enum RetagError {
@@ -96,6 +99,23 @@ pub enum RetagError {
         /// Why.
         error: TaggingError,
     },
+    /// The queue does not do what it is asked.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// Chunks failed too often; everything else is done.
+    #[error("{count} chunks failed too often and were set aside, everything else is done:{}", listed(chunks))]
+    SetAside {
+        /// How many.
+        count: usize,
+        /// The first of them.
+        chunks: Vec<SetAside>,
+    },
+    /// Somebody cancelled the job.
+    #[error("the job {job} was cancelled; the same command begins it again")]
+    Cancelled {
+        /// The job.
+        job: String,
+    },
     /// A thread of the run ended early.
     #[error("a thread of the run ended early: {0}")]
     Thread(String),
@@ -111,11 +131,14 @@ impl RetagError {
             | Self::OtherVersions { .. }
             | Self::OtherSettings { .. }
             | Self::NotParts { .. } => true,
+            Self::Queue(error) => error.is_bad_input(),
             Self::Journal { .. }
             | Self::Locked { .. }
             | Self::DamagedPart { .. }
             | Self::Write { .. }
             | Self::Tagging { .. }
+            | Self::SetAside { .. }
+            | Self::Cancelled { .. }
             | Self::Thread(_) => false,
         }
     }
@@ -124,4 +147,13 @@ impl RetagError {
     pub fn is_bad_file(&self) -> bool {
         matches!(self, Self::Table(_)) && self.is_bad_input()
     }
+}
+
+/// Chunks that a message names.
+const LISTED: usize = 10;
+
+/// Chunks that were set aside, one a line.
+fn listed(chunks: &[SetAside]) -> String {
+    let lines: String = chunks.iter().take(LISTED).map(|chunk| format!("\n  {chunk}")).collect();
+    if chunks.len() > LISTED { format!("{lines}\n  and others") } else { lines }
 }

@@ -19,6 +19,9 @@ pub(super) const JOURNAL: &str = "journal.jsonl";
 /// What this version writes.
 const FORMAT: u32 = 1;
 
+/// How often the folder of parts is emptied before that counts as a failure.
+const REMOVALS: usize = 20;
+
 /// What a run was begun with; it goes on only with the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Begun {
@@ -176,7 +179,15 @@ impl Journal {
         self.remove_others()?;
         let io = |reason| RetagError::Write { path: self.path.clone(), reason };
         fs::remove_file(&self.path).map_err(io)?;
-        self.path.parent().map_or(Ok(()), fs::remove_dir).map_err(io)
+        let Some(folder) = self.path.parent() else { return Ok(()) };
+        for _ in 0..REMOVALS {
+            match fs::remove_dir(folder) {
+                // A worker that was late may have begun a part in between.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => self.remove_others()?,
+                removed => return removed.map_err(io),
+            }
+        }
+        fs::remove_dir(folder).map_err(io)
     }
 
     fn remove_others(&self) -> Result<(), RetagError> {
@@ -185,7 +196,11 @@ impl Journal {
         for entry in fs::read_dir(folder).map_err(io)? {
             let path = entry.map_err(io)?.path();
             if path != self.path {
-                fs::remove_file(&path).map_err(|reason| RetagError::Write { path: path.clone(), reason })?;
+                match fs::remove_file(&path) {
+                    // Its writer was faster.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed.map_err(|reason| RetagError::Write { path: path.clone(), reason })?,
+                }
             }
         }
         Ok(())

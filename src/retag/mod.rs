@@ -1,22 +1,29 @@
 //! Re-tagging of files: plans, previews and runs that go on where they were stopped.
 //!
 //! Enters: names of files, folders and patterns, and a tagger. Leaves: the same tables with new tags, written part by part so that
-//! a run that is killed loses no finished part; or a [`Preview`] of what would change, with nothing written. Never here: protobuf,
-//! terminals, models.
+//! a run that is killed loses no finished part; or a [`Preview`] of what would change, with nothing written. With a queue
+//! ([`queue`]) the parts are made by workers on many machines ([`machines`]), and feedback that comes one by one is tagged as it
+//! comes ([`continuous`]). Never here: protobuf, terminals, models.
 
+pub mod continuous;
 mod earlier;
 mod error;
 mod identity;
 mod journal;
+pub mod machines;
+mod open_part;
 mod parts;
 mod plan;
+mod plan_error;
 mod preview;
+pub mod queue;
 mod rows;
 mod run;
 mod sample;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 pub use error::RetagError;
 pub use identity::FileIdentity;

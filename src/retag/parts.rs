@@ -4,34 +4,23 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::feedback::{Body, Feedback};
-use crate::tables::{Destination, Row, RowPlace, TableWriter, WriterOptions};
-use crate::tags::Tags;
+use crate::feedback::Feedback;
+use crate::tables::{Destination, Row, TableWriter, WriterOptions};
 
 use super::RetagError;
-use super::earlier::MainTags;
 use super::identity::{FileIdentity, hex};
 use super::journal::{Event, Journal, PartRecord, sync_folder};
+use super::open_part::{Entry, OpenPart, WrittenPart};
 use super::plan::{PlannedFile, Target};
 use super::rows::Outcome;
-use super::summary::Counts;
 
 /// A part ends after this time even if it has few rows.
 const PART_TIME: Duration = Duration::from_secs(20);
-
-/// One line of a part.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Entry {
-    Tagged { place: RowPlace, body: Body, columns: Map<String, Value>, tags: Box<Tags> },
-    Failed { place: RowPlace, reason: String },
-}
 
 /// Names the files of one input in the folder of parts.
 #[derive(Debug, Clone)]
@@ -82,65 +71,22 @@ pub(super) struct PartWriter {
     pub written: Vec<PartRecord>,
 }
 
-/// A part being written; dropped unfinished, it leaves nothing behind.
-pub(super) struct OpenPart {
-    out: BufWriter<File>,
-    path: PathBuf,
-    hash: Sha256,
-    end_row: u64,
-    counts: Counts,
-    begun: Instant,
-}
-
-impl Drop for OpenPart {
-    fn drop(&mut self) {
-        // After a finished part there is nothing of this name, and a leftover is written over by the next start.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
 impl PartWriter {
     /// Adds a row, and ends the part if it is full.
     pub fn add(&mut self, outcome: Outcome) -> Result<(), RetagError> {
-        let path = self.files.part(self.number).with_extension("partial");
-        let io = |reason| RetagError::Write { path: path.clone(), reason };
         if self.open.is_none() {
-            let out = BufWriter::new(File::create(&path).map_err(io)?);
-            let (hash, counts) = (Sha256::new(), Counts::default());
-            let begun = Instant::now();
-            self.open = Some(OpenPart { out, path: path.clone(), hash, end_row: self.first_row, counts, begun });
+            let path = self.files.part(self.number).with_extension("partial");
+            self.open = Some(OpenPart::create(path, self.first_row)?);
         }
         let Some(part) = &mut self.open else { return Ok(()) };
-        let entry = match outcome.result {
-            Ok(tagged) => {
-                part.counts.count(tagged.earlier.as_ref(), &MainTags::from(&tagged.tags));
-                let Row { place, feedback, columns, .. } = tagged.row;
-                Entry::Tagged { place, body: feedback.body, columns, tags: Box::new(tagged.tags) }
-            }
-            Err(reason) => {
-                part.counts.count_failed();
-                Entry::Failed { place: outcome.place, reason }
-            }
-        };
-        let mut line = serde_json::to_vec(&entry).map_err(|error| io(error.into()))?;
-        line.push(b'\n');
-        part.hash.update(&line);
-        part.out.write_all(&line).map_err(io)?;
-        part.end_row = outcome.index + 1;
-        if part.counts.rows_read >= self.part_rows || part.begun.elapsed() >= PART_TIME { self.end() } else { Ok(()) }
+        part.add(outcome)?;
+        if part.counts().rows_read >= self.part_rows || part.age() >= PART_TIME { self.end() } else { Ok(()) }
     }
 
     /// Ends the part that is open: its file is on the disk under its name before the journal says so.
     pub fn end(&mut self) -> Result<(), RetagError> {
-        let Some(mut part) = self.open.take() else { return Ok(()) };
-        let path = self.files.part(self.number);
-        let write = |part: &mut OpenPart| -> io::Result<()> {
-            part.out.flush()?;
-            part.out.get_ref().sync_all()?;
-            fs::rename(&part.path, &path)?;
-            sync_folder(&self.files.folder)
-        };
-        write(&mut part).map_err(|reason| RetagError::Write { path: part.path.clone(), reason })?;
+        let Some(part) = self.open.take() else { return Ok(()) };
+        let WrittenPart { end_row, sha256, counts } = part.end(&self.files.part(self.number))?;
         let changed = |what: String| RetagError::Changed { path: self.file.path.clone(), what };
         match self.identity.looks_the_same(&self.file.path) {
             Ok(true) => {}
@@ -152,9 +98,9 @@ impl PartWriter {
             identity: self.identity.clone(),
             number: self.number,
             first_row: self.first_row,
-            end_row: part.end_row,
-            sha256: hex(&std::mem::take(&mut part.hash).finalize()),
-            counts: std::mem::take(&mut part.counts),
+            end_row,
+            sha256,
+            counts,
         };
         self.number += 1;
         self.first_row = record.end_row;

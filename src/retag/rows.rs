@@ -79,6 +79,22 @@ impl RetagOptions {
     ) -> Result<impl Stream<Item = Result<Outcome, RetagError>> + 'a, RetagError> {
         let whole = Arc::new(AtomicBool::new(false));
         let rows = read_on_a_thread(reader, from, draw, file.name.clone(), Arc::clone(&whole))?;
+        // A reader that fell over must not look like the end of the file.
+        let check = stream::once(async move { whole.load(Ordering::Acquire) }).filter_map(|whole| {
+            let fell_over = || Err(RetagError::Thread(format!("the reader of {}", file.name)));
+            ready((!whole).then(fell_over))
+        });
+        Ok(self.tag_rows(&file.name, rows, columns, tagger).chain(check))
+    }
+
+    /// Tags rows of the file `file` side by side; they leave in the order that they came in.
+    pub(super) fn tag_rows<'a>(
+        &'a self,
+        file: &'a str,
+        rows: mpsc::Receiver<Numbered>,
+        columns: &'a TagColumns,
+        tagger: &'a Arc<dyn Tagger>,
+    ) -> impl Stream<Item = Result<Outcome, RetagError>> + 'a {
         let tag = move |(index, row)| async move {
             let mut row: Row = match row {
                 Ok(row) => row,
@@ -102,19 +118,15 @@ impl RetagOptions {
                     Ok(Outcome { index, place, result: Ok(Box::new(tagged)) })
                 }
                 Err(error @ TaggingError::Invalid { .. }) => failed(error.to_string()),
-                Err(error) => Err(RetagError::Tagging { file: file.name.clone(), place, error }),
+                Err(error) => Err(RetagError::Tagging { file: file.to_owned(), place, error }),
             }
         };
-        // A reader that fell over must not look like the end of the file.
-        let check = stream::once(async move { whole.load(Ordering::Acquire) }).filter_map(|whole| {
-            let fell_over = || Err(RetagError::Thread(format!("the reader of {}", file.name)));
-            ready((!whole).then(fell_over))
-        });
-        Ok(ReceiverStream::new(rows).map(tag).buffered(IN_FLIGHT).chain(check))
+        ReceiverStream::new(rows).map(tag).buffered(IN_FLIGHT)
     }
 }
 
-type Numbered = (u64, Result<Row, TableError>);
+/// A row with its number in its file, or what is wrong with it.
+pub(super) type Numbered = (u64, Result<Row, TableError>);
 
 fn read_on_a_thread(
     reader: TableReader,

@@ -25,6 +25,7 @@ use super::plan::{Outputs, Plan, PlannedFile, Target};
 use super::rows::{IN_FLIGHT, Outcome, RetagOptions};
 use super::sample::Draw;
 use super::summary::{BadFile, Counts, Summary, Watch};
+use super::versions::refuse_others;
 
 /// Where a run begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +44,14 @@ pub enum Start {
 /// A run that is ready to begin, or to go on.
 #[derive(Debug)]
 pub struct RetagRun {
-    plan: Plan,
-    outputs: Outputs,
-    options: RetagOptions,
-    draw: Draw,
-    journal: Arc<Mutex<Journal>>,
-    history: History,
+    pub(super) plan: Plan,
+    pub(super) outputs: Outputs,
+    pub(super) options: RetagOptions,
+    pub(super) draw: Draw,
+    pub(super) journal: Arc<Mutex<Journal>>,
+    pub(super) history: History,
+    /// True if what an earlier start did, if there was one, is forgotten.
+    pub(super) is_new: bool,
 }
 
 impl RetagRun {
@@ -72,15 +75,17 @@ impl RetagRun {
         settings.insert("--tag-prefix".to_owned(), options.tag_prefix.clone());
         let begun = Begun::new(settings, made_by);
         let complete_of_another = history.complete && history.begun.as_ref() != Some(&begun);
-        if restart || complete_of_another || history.begun.is_none() {
+        let is_new = restart || complete_of_another || history.begun.is_none();
+        if is_new {
             journal.clear()?;
             journal.add(&Event::Begun(begun.clone()))?;
             history = History { begun: Some(begun), ..History::default() };
         } else if let Some(was) = &history.begun {
-            refuse_others(was, &begun, &outputs)?;
+            refuse_others(was, &begun, &outputs.parts)?;
         }
         let draw = Draw::new(options.sample, options.seed, &plan, &options.reading);
-        let mut run = Self { plan, outputs, options, draw, journal: Arc::new(Mutex::new(journal)), history };
+        let journal = Arc::new(Mutex::new(journal));
+        let mut run = Self { plan, outputs, options, draw, journal, history, is_new };
         run.check_history()?;
         Ok(run)
     }
@@ -113,6 +118,12 @@ impl RetagRun {
             bytes += file.bytes;
             watch.advanced(&file.name, bytes, &summary.counts);
         }
+        self.complete(summary).await
+    }
+
+    /// Writes the file of errors and takes the parts away, when every file's output is under its name or passed over.
+    pub(super) async fn complete(mut self, mut summary: Summary) -> Result<Summary, RetagError> {
+        let files = self.plan.files.clone();
         summary.files = files.len() - summary.bad_files.len();
         // What was tagged of files that are passed over is not in any output.
         self.history.parts.clear();
@@ -132,7 +143,7 @@ impl RetagRun {
         Ok(summary)
     }
 
-    fn done_counts(&self) -> Counts {
+    pub(super) fn done_counts(&self) -> Counts {
         let mut counts = Counts::default();
         let finished = self.history.finished.values().map(|finished| &finished.counts);
         for done in finished.chain(self.history.parts.values().flatten().map(|part| &part.counts)) {
@@ -280,7 +291,7 @@ fn write_parts(mut writer: PartWriter, mut rows: mpsc::Receiver<ToParts>) -> Res
     Ok(writer.written)
 }
 
-fn finish_file(
+pub(super) fn finish_file(
     file: &PlannedFile,
     identity: FileIdentity,
     parts: &[PartRecord],
@@ -304,7 +315,7 @@ fn finish_file(
     Ok(finished)
 }
 
-fn identity_of(file: &PlannedFile) -> Result<FileIdentity, RetagError> {
+pub(super) fn identity_of(file: &PlannedFile) -> Result<FileIdentity, RetagError> {
     let read_error = |reason| TableError::Read { table: file.path.display().to_string(), reason };
     Ok(FileIdentity::of(&file.path).map_err(read_error)?)
 }
@@ -317,36 +328,8 @@ fn refuse_changed(file: &PlannedFile, was: &FileIdentity) -> Result<(), RetagErr
     }
 }
 
-fn refuse_others(was: &Begun, is: &Begun, outputs: &Outputs) -> Result<(), RetagError> {
-    let parts = || outputs.parts.clone();
-    let (old, new) = (&was.made_by, &is.made_by);
-    let encoder = |made_by: &Provenance| format!("{} {}", made_by.encoder_id, made_by.encoder_sha256);
-    let heads = |made_by: &Provenance| {
-        let heads = made_by.heads.iter().map(|head| format!("{} {}", head.name, head.sha256));
-        heads.collect::<Vec<_>>().join(", ")
-    };
-    let versions = [
-        ("the taxonomy", old.taxonomy_version.to_string(), new.taxonomy_version.to_string()),
-        ("the encoder", encoder(old), encoder(new)),
-        ("the set of heads", heads(old), heads(new)),
-        ("the version of the prototypes", old.prototypes_version.clone(), new.prototypes_version.clone()),
-        ("the version of otklik", old.otklik_version.clone(), new.otklik_version.clone()),
-        ("the version of corrections", old.corrections_version.clone(), new.corrections_version.clone()),
-    ];
-    if let Some((what, was, is)) = versions.into_iter().find(|(_, was, is)| was != is) {
-        return Err(RetagError::OtherVersions { parts: parts(), what, was, is });
-    }
-    let keys = was.settings.keys().chain(is.settings.keys());
-    let of = |begun: &Begun, key: &String| begun.settings.get(key).cloned().unwrap_or_default();
-    let other = keys.map(|key| (key, of(was, key), of(is, key))).find(|(_, was, is)| was != is);
-    match other {
-        Some((key, was, is)) => Err(RetagError::OtherSettings { parts: parts(), key: key.clone(), was, is }),
-        None => Ok(()),
-    }
-}
-
 /// Names the file in an error of its columns, which does not do so itself.
-fn named(file: &PlannedFile, error: TableError) -> TableError {
+pub(super) fn named(file: &PlannedFile, error: TableError) -> TableError {
     match error {
         taken @ TableError::ColumnTaken { .. } => {
             TableError::Header { table: file.path.display().to_string(), problem: taken.to_string() }
@@ -355,7 +338,7 @@ fn named(file: &PlannedFile, error: TableError) -> TableError {
     }
 }
 
-async fn on_thread<T: Send + 'static>(
+pub(super) async fn on_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RetagError> + Send + 'static,
 ) -> Result<T, RetagError> {
     spawn_blocking(work).await.map_err(ended_early)?

@@ -4,6 +4,7 @@ use std::collections::BinaryHeap;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::tables::{Input, ReaderOptions, TableError, TableReader};
@@ -56,7 +57,7 @@ impl fmt::Display for Sample {
 }
 
 /// Decides for each row whether it is drawn.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Draw {
     seed: u64,
     /// The highest hash that is drawn.

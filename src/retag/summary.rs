@@ -95,4 +95,8 @@ pub trait Watch: Send {
 
     /// A file is passed over.
     fn passed_over(&mut self, file: &BadFile);
+    /// Something that a person should know while the run goes on.
+    fn told(&mut self, line: &str) {
+        tracing::warn!(line, "of the run");
+    }
 }

@@ -19,14 +19,14 @@ use crate::tags::{Provenance, TeamId, TopicId};
 use super::*;
 
 /// Gives each text the topic that is its first word; fails from a certain call on.
-struct FakeTagger {
+pub(super) struct FakeTagger {
     taxonomy: &'static str,
     calls: AtomicU64,
     fails_at: u64,
 }
 
 impl FakeTagger {
-    fn new(taxonomy: &'static str, fails_at: u64) -> Arc<Self> {
+    pub(super) fn new(taxonomy: &'static str, fails_at: u64) -> Arc<Self> {
         Arc::new(Self { taxonomy, calls: AtomicU64::new(0), fails_at })
     }
 }
@@ -90,7 +90,7 @@ impl Tagger for FakeTagger {
     }
 }
 
-struct Silent;
+pub(super) struct Silent;
 
 impl Watch for Silent {
     fn advanced(&mut self, _: &str, _: u64, _: &Counts) {}
@@ -98,7 +98,7 @@ impl Watch for Silent {
     fn passed_over(&mut self, _: &BadFile) {}
 }
 
-fn options() -> RetagOptions {
+pub(super) fn options() -> RetagOptions {
     RetagOptions {
         reading: ReaderOptions::default(),
         preparation: Preparation {
@@ -147,7 +147,7 @@ impl<'a> Job<'a> {
     }
 }
 
-fn table(rows: usize) -> String {
+pub(super) fn table(rows: usize) -> String {
     let row = |index: usize| match index % 7 {
         0 => format!("{index},cards no {index}\n"),
         1 => format!("{index},none\n"),
@@ -157,7 +157,7 @@ fn table(rows: usize) -> String {
 }
 
 /// A folder `in` of three tables, one of them compressed.
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("in/sub")).unwrap();
     fs::write(folder.path().join("in/a.csv"), table(33)).unwrap();
@@ -170,7 +170,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 /// Every file below `folder` by its name, with its content.
-fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(super) fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -183,13 +183,13 @@ fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-async fn undisturbed() -> BTreeMap<PathBuf, Vec<u8>> {
+pub(super) async fn undisturbed() -> BTreeMap<PathBuf, Vec<u8>> {
     let folder = folder();
     Job::new(folder.path()).run().await.unwrap();
     relative(content(folder.path()), folder.path())
 }
 
-fn relative(files: BTreeMap<PathBuf, Vec<u8>>, root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(super) fn relative(files: BTreeMap<PathBuf, Vec<u8>>, root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files.into_iter().map(|(path, bytes)| (path.strip_prefix(root).unwrap().to_owned(), bytes)).collect()
 }
 

@@ -1,5 +1,7 @@
 //! Which column holds what.
 
+use serde::{Deserialize, Serialize};
+
 use crate::feedback::ScoreMetric;
 
 use super::{TableError, listed};
@@ -8,7 +10,8 @@ use super::{TableError, listed};
 pub const TEXT_NAMES: &[&str] = &["text", "comment", "review", "message", "текст", "комментарий", "отзыв"];
 
 /// Where a field of feedback is taken from.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ColumnChoice {
     /// The column of the field's own name, if there is one.
     #[default]
@@ -31,7 +34,7 @@ impl ColumnChoice {
 }
 
 /// Which column holds which field of feedback.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ColumnMap {
     /// The text; guessed among [`TEXT_NAMES`] if exactly one of them is there. `Ignored` is the same as `Guess`.
     pub text: ColumnChoice,

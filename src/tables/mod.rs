@@ -32,7 +32,7 @@ pub use flat::FLAT_COLUMNS;
 pub use output::Destination;
 pub use parquet_source::parquet_row_count;
 pub use preparation::{Preparation, SplitTurns};
-pub use reader::{Dialect, Input, ReaderOptions, Row, TableReader};
+pub use reader::{Dialect, Input, ReaderOptions, Row, TableReader, object_row};
 pub use writer::{TAGS_COLUMN, TableWriter, WriterOptions};
 
 /// The most bytes that one row (one line, or one CSV record with its line breaks) may have unless told otherwise: 8 MiB.

@@ -294,6 +294,21 @@ impl Iterator for TableReader {
     }
 }
 
+/// The row of one JSON object, as of a table of JSON Lines; `fallback_id` is the feedback's id if the object has none. Line breaks
+/// within it are allowed.
+///
+/// # Errors
+/// [`RowProblem`]: it is no object, too long, or has no feedback in it.
+pub fn object_row(bytes: &[u8], columns: &ColumnMap, fallback_id: &str) -> Result<Row, RowProblem> {
+    if bytes.len() > DEFAULT_MAX_ROW_BYTES {
+        return Err(RowProblem::TooLong { limit: DEFAULT_MAX_ROW_BYTES });
+    }
+    let columns_of_row = object(utf8(bytes, None)?)?;
+    let feedback = to_feedback(&columns_of_row, &FieldNames::for_objects(columns), || fallback_id.to_owned())?;
+    let place = RowPlace { number: 1, line: 1 };
+    Ok(Row { place, feedback, columns: columns_of_row, position: bytes.len() as u64 })
+}
+
 fn utf8<'a>(bytes: &'a [u8], column: Option<&String>) -> Result<&'a str, RowProblem> {
     std::str::from_utf8(bytes).map_err(|error| RowProblem::NotUtf8 {
         column: column.cloned(),

@@ -28,6 +28,9 @@ Examples:
   otklik retag '2024/*/calls-*.jsonl.gz' --out calls       all files that fit a pattern
   otklik retag archive/ --dry-run --sample 1% --taxonomy new.toml
                                                            what a new taxonomy would move, and to whom
+  otklik retag archive/ --out retagged --queue nats://nats:4222
+                                                           by `otklik worker` on any number of machines, which must find
+                                                           the inputs and the output under the same names
 
 Exit status: 0 done, perhaps with some rows that could not be tagged; 1 a failure of otklik, as a full disk; 2 bad input or
 arguments, or more bad rows than --max-errors; 130 interrupted. After 1, 2 and 130 the same command goes on.")]
@@ -44,6 +47,9 @@ pub struct RetagArgs {
     /// Tag with this taxonomy: short for --set taxonomy.path=FILE
     #[arg(long, value_name = "FILE")]
     pub taxonomy: Option<PathBuf>,
+    /// Let workers on other machines do the tagging: short for --set queue.url=URL, as in nats://nats:4222
+    #[arg(long, value_name = "URL", conflicts_with = "dry_run")]
+    pub queue: Option<String>,
     /// Only some rows, the same each time: a share as in 1%, or a number as in 1000
     #[arg(long, value_name = "SHARE|ROWS")]
     pub sample: Option<Sample>,

@@ -76,6 +76,13 @@ impl<N: Fn(&str) -> String + Send> Watch for Progress<N> {
         }
     }
 
+    fn told(&mut self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| say(line)),
+            None => say(line),
+        }
+    }
+
     fn passed_over(&mut self, file: &BadFile) {
         let line = format!("warning: {} is passed over: {}", file.name, file.reason);
         match &self.bar {
