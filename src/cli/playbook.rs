@@ -93,7 +93,7 @@ pub fn run(command: PlaybookCommand, config: &Config) -> anyhow::Result<ExitCode
 }
 
 fn act(action: Action, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
-    let taxonomy = || assembly::taxonomy_in_force(config);
+    let taxonomy = || assembly::taxonomy_in_force(config).map_err(anyhow::Error::from);
     match action {
         Action::Init { path, force } => init(&path, force, out),
         Action::Check { path } => Ok(summary(&Playbook::load(&path, &taxonomy()?)?, &path, out)?),

@@ -116,7 +116,8 @@ fn feed_subjects(args: &WorkerArgs) -> Option<FeedSubjects> {
 /// The tagger. The queue was reached before: a mistake in its address is told before a model is read.
 async fn tagger(config: &Config) -> anyhow::Result<Arc<TaggingEngine>> {
     let config = config.clone();
-    let made = tokio::task::spawn_blocking(move || assembly::tagger(&config, &mut StartProgress::default()));
+    let make = move || assembly::tagger(&config, &mut StartProgress::default()).map_err(anyhow::Error::from);
+    let made = tokio::task::spawn_blocking(make);
     Ok(Arc::new(made.await.context("the start was interrupted")??))
 }
 

@@ -82,8 +82,8 @@ pub(super) fn bears_solved(talk: &Talk, acts: &Acts, promises: &[NotePromise]) -
     let acted = done.map_or(answered, |done| done.max(answered));
     let last = talk.customers().filter(|(at, _)| *at > acted).map(|(_, said)| said).collect::<Vec<_>>();
     let Some(latest) = last.last() else {
-        let before = talk.customers().filter(|(at, _)| *at > answered);
-        let is_denied = before.last().is_some_and(|(_, said)| words(said).contains(&Word::NotSolved));
+        let mut before = talk.customers().filter(|(at, _)| *at > answered);
+        let is_denied = before.next_back().is_some_and(|(_, said)| words(said).contains(&Word::NotSolved));
         let asks = talk.ours().last().is_some_and(|(_, said)| asks_to_try(said) || sends_elsewhere(said));
         return done.is_some() && !is_denied && !asks;
     };

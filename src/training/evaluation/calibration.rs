@@ -53,6 +53,22 @@ pub(super) fn gaps(decisions: &[Decision], bins: usize) -> Vec<Gap> {
     gaps
 }
 
+/// About the calibration error that these probabilities would show if they were right: by chance alone decisions of a bin come true more or
+/// less often than expected. In a bin their excess is about normal, and its mean size the square root of `2 / pi` times its variance.
+pub(super) fn error_by_chance<'a>(all: impl Iterator<Item = &'a Decision>, bins: usize) -> f64 {
+    let mut variances = vec![0.0_f64; bins];
+    let mut count = 0_usize;
+    for decision in all {
+        let probability = f64::from(decision.probability);
+        count += 1;
+        if let Some(variance) = variances.get_mut(bin_of(decision.probability, bins)) {
+            *variance += probability * (1.0 - probability);
+        }
+    }
+    let excess: f64 = variances.iter().map(|variance| (variance * std::f64::consts::FRAC_2_PI).sqrt()).sum();
+    excess / count.max(1) as f64
+}
+
 fn bin_of(probability: f32, bins: usize) -> usize {
     let bin = (f64::from(probability) * bins as f64) as usize;
     bin.min(bins.saturating_sub(1))

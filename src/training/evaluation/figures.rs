@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::calibration::{log_loss, reliability};
+use super::calibration::{error_by_chance, log_loss, reliability};
 use super::confusion::{Confusion, Pair, by_pair, worst};
 use super::coverage::{Coverage, CoveragePoint};
 use super::interval::{Intervals, bootstrap};
@@ -31,6 +31,9 @@ pub struct Evaluation {
     /// Expected calibration error over bins of equal width. Single-label: of the most probable label. Multi-label: of all pairs of
     /// row and label pooled, most of which are easy, so that it is far smaller.
     pub ece: f64,
+    /// About the calibration error that these probabilities would show on so many rows if they were right, by chance alone: an `ece` near it
+    /// tells of no fault.
+    pub ece_by_chance: f64,
     /// Largest share of rows that can be answered, the surest first, with an accuracy among them of at least `precision`; 0 if
     /// no share has it.
     pub coverage_at_precision: f64,
@@ -92,6 +95,7 @@ impl Evaluation {
             macro_f1: scores.macro_f1,
             weighted_f1: scores.weighted_f1,
             ece: scores.ece,
+            ece_by_chance: error_by_chance(outcomes.iter().flat_map(|outcome| &outcome.decisions), options.bins),
             coverage_at_precision: coverage.reached.map_or(0.0, |point| point.coverage),
             per_class: per_class(&outcomes, tally.classes(), &classes),
             task,

@@ -338,3 +338,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_error_by_chance_is_what_calibrated_decisions_show_on_the_mean() {
+    // Coins of these confidences, tossed again and again.
+    let confidences: Vec<f32> = (0..400).map(|at| 0.34 + 0.65 * (at as f32 / 400.0)).collect();
+    let mut state = 11_u64;
+    let mut toss = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 24) as f32
+    };
+    let mut round = || {
+        let rows: Vec<(f32, bool)> = confidences.iter().map(|confidence| (*confidence, toss() < *confidence)).collect();
+        evaluate(2, Task::SingleLabel, &with_confidences(&rows), without_intervals())
+    };
+    let rounds: Vec<Evaluation> = (0..200).map(|_| round()).collect();
+    let mean = rounds.iter().map(|found| found.ece).sum::<f64>() / 200.0;
+    assert!((mean / rounds[0].ece_by_chance - 1.0).abs() < 0.08, "{mean} and {}", rounds[0].ece_by_chance);
+}

@@ -18,7 +18,7 @@ pub(super) struct Headline {
 }
 
 /// The first figures that are looked at, in their order.
-pub(super) fn headline(evaluation: &Evaluation) -> [Headline; 6] {
+pub(super) fn headline(evaluation: &Evaluation) -> [Headline; 7] {
     let (accuracy, top3) = match evaluation.task {
         Task::SingleLabel => ("share of rows answered rightly", "right label among the three most probable"),
         Task::MultiLabel => ("share of rows with exactly the right set", "right labels among the three most probable"),
@@ -36,6 +36,7 @@ pub(super) fn headline(evaluation: &Evaluation) -> [Headline; 6] {
             "mean by rows of the label",
         ),
         figure("ECE", evaluation.ece, intervals.map(|all| all.ece), "calibration error, 0 is best"),
+        figure("chance ECE", evaluation.ece_by_chance, None, "what it would be if all confidences were right"),
         figure("log loss", evaluation.log_loss, None, "of the probabilities, 0 is best"),
     ]
 }
