@@ -1,9 +1,10 @@
-//! Re-tagging of files: plans, previews and runs that go on where they were stopped.
+//! Re-tagging: of files, and of the cases in the store ([`archive`]); plans, previews and runs that go on where they were stopped.
 //!
 //! Enters: names of files, folders and patterns, and a tagger. Leaves: the same tables with new tags, written part by part so that
 //! a run that is killed loses no finished part; or a [`Preview`] of what would change, with nothing written. Never here: protobuf,
 //! terminals, models.
 
+pub mod archive;
 mod earlier;
 mod error;
 mod identity;

@@ -19,6 +19,7 @@ mod metered;
 mod panics;
 mod prompt_service;
 mod readiness;
+mod retag_service;
 mod status;
 mod streaming;
 mod tagging_service;
@@ -49,6 +50,7 @@ use self::readiness::{Announcer, Ready};
 use self::wire::v1::assist_service_server::AssistServiceServer;
 use self::wire::v1::case_service_server::CaseServiceServer;
 use self::wire::v1::prompt_service_server::PromptServiceServer;
+use self::wire::v1::retag_service_server::RetagServiceServer;
 use self::wire::v1::tagging_service_server::TaggingServiceServer;
 use crate::assist::Assistant;
 use crate::cases::seal::Sealer;
@@ -56,6 +58,7 @@ use crate::cases::{CaseStore, TenantId};
 use crate::config::Config;
 use crate::inference::LanguageModel;
 use crate::prompts::{PromptLibrary, PromptLimits};
+use crate::retag::archive::RetagJobs;
 use crate::tagging::Tagger;
 use crate::telemetry::Metrics;
 
@@ -94,6 +97,8 @@ pub struct Served {
     pub prompt_limits: PromptLimits,
     /// Answers prompts; present if one is configured.
     pub language_model: Option<Arc<dyn LanguageModel>>,
+    /// Jobs that re-tag the cases; they are done while the service serves.
+    pub retag_jobs: RetagJobs,
 }
 
 /// Where the service listens.
@@ -143,7 +148,7 @@ pub async fn serve(
     listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Served { tagger: uncounted, cases, sealer, assistant, prompts, prompt_limits, language_model } = served;
+    let Served { tagger: uncounted, cases, sealer, assistant, prompts, prompt_limits, language_model, retag_jobs } = served;
     let Listeners { calls: listener, admin } = listeners.into();
     let metrics = Arc::new(Metrics::new(&uncounted));
     let tagger: Arc<dyn Tagger> = Arc::new(Metered { inner: Arc::clone(&uncounted), metrics: Arc::clone(&metrics) });
@@ -195,6 +200,23 @@ pub async fn serve(
         .max_decoding_message_size(max_bytes)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd);
+    let retag = retag_service::RetagService {
+        config: Arc::clone(&config),
+        tagger: Arc::clone(&uncounted),
+        cases: Arc::clone(&cases),
+        tenant: TenantId::default(),
+        jobs: retag_jobs.clone(),
+        drain: drain.clone(),
+    };
+    let retag = RetagServiceServer::new(retag)
+        .max_decoding_message_size(max_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
+    let mut retagging = JoinSet::new();
+    retagging.spawn({
+        let (cases, tagger, most) = (Arc::clone(&cases), Arc::clone(&uncounted), config.cases.kept_reading_bytes);
+        async move { retag_jobs.run(cases, tagger, most).await }
+    });
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
@@ -221,6 +243,7 @@ pub async fn serve(
         .add_service(case_service)
         .add_service(assist)
         .add_service(prompts)
+        .add_service(retag)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -238,6 +261,8 @@ pub async fn serve(
     }
 
     tracing::info!("draining");
+    // A job in the middle goes on when the service starts again.
+    retagging.shutdown().await;
     probing.set(Fuse::terminated());
     announcer.publish(Ready::NOT).await;
     let delay = Duration::from_millis(config.server.drain_delay_ms);

@@ -13,6 +13,7 @@ mod life;
 mod limits;
 mod load;
 mod prompts;
+mod retag;
 mod tagging;
 mod writing;
 
@@ -81,6 +82,8 @@ impl Service {
         let mut config = Config::default();
         config.server.drain_delay_ms = 0;
         config.server.probe_interval_ms = 20;
+        let jobs = tempfile::tempdir().unwrap();
+        config.retag.dir = jobs.path().to_owned();
         adjust(&mut config);
         let (tagger, store) = (Arc::new(tagger), Arc::new(store));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -93,6 +96,7 @@ impl Service {
         let ended = tokio::spawn({
             let (tagger, store) = (tagger.clone(), store.clone());
             async move {
+                let _jobs = jobs;
                 let told = async { stopped.await.unwrap_or(()) };
                 let listeners = Listeners { calls: listener, admin: Some(admin_listener) };
                 let prompts = Arc::new(PromptLibrary::open(config.prompts.dir.as_deref()).unwrap());
@@ -102,7 +106,9 @@ impl Service {
                     .map(|model| Arc::new(PromptWriter::new(prompts.clone(), model, prompt_limits)) as Arc<dyn Writer>);
                 let assistant = assistant(tagger.clone(), store.clone(), writer);
                 let cases = store;
-                let served = Served { tagger, cases, sealer, assistant, prompts, prompt_limits, language_model };
+                let retag_jobs = otklik::assembly::retag_jobs(&config).unwrap();
+                let served =
+                    Served { tagger, cases, sealer, assistant, prompts, prompt_limits, language_model, retag_jobs };
                 serve(&config, served, listeners, told).await
             }
         });

@@ -183,6 +183,8 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
     let assistant = serve::helper(&config, &engine, &cases, None).await?;
     let prompts = Arc::new(assembly::open_prompts(&config)?);
     let prompt_limits = assembly::prompt_limits(&config);
+    config.retag.dir = folder.join("retag");
+    let retag_jobs = assembly::retag_jobs(&config)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let service = tokio::spawn({
         let cases = Arc::clone(&cases);
@@ -197,6 +199,7 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
                 prompts,
                 prompt_limits,
                 language_model: None,
+                retag_jobs,
             };
             server::serve(&config, served, listener, told).await
         }

@@ -11,6 +11,7 @@ mod live;
 mod notes;
 mod outcomes;
 mod prompts;
+mod retag;
 mod tags;
 mod time;
 
@@ -24,6 +25,7 @@ pub(super) use live::{live_start, live_turn, turn_refused};
 pub(super) use notes::note;
 pub(super) use outcomes::{links, outcome, recorded_outcome, similar_case};
 pub(super) use prompts::{WantedPrompt, listed_language, prompt_input, sampling, wanted_prompt};
+pub(super) use retag::{job_limit, previewed, retag_job};
 use tonic::Status;
 
 use super::status::Faults;
