@@ -5,6 +5,8 @@
 
 mod consulting;
 mod heads;
+#[cfg(test)]
+mod kept_tests;
 mod language_model;
 mod writer;
 

@@ -2,7 +2,8 @@
 
 use super::lexical::SparseVector;
 use super::{
-    Case, CaseStoreError, NewCase, RequestMark, RetagOutcome, Retagging, TenantId, UpsertOutcome, VectoredCase, checks, point,
+    Case, CaseStoreError, NewCase, RequestMark, RetagOutcome, Retagging, TenantId, UpsertOutcome, VectoredCase, checks,
+    point,
 };
 
 /// A case with its vector, checked and ready to be written.

@@ -333,7 +333,10 @@ mod tests {
         let reasons = |parts: &[TagPart]| review(&old, &new, parts).reasons;
         assert_eq!(reasons(TagPart::ALL), [ReviewReason::TeamUnclear, ReviewReason::Truncated]);
         assert_eq!(reasons(&[TagPart::Topics]), [ReviewReason::Truncated]);
-        assert_eq!(reasons(&[TagPart::Team]), [ReviewReason::NoTopic, ReviewReason::TeamUnclear, ReviewReason::Truncated]);
+        assert_eq!(
+            reasons(&[TagPart::Team]),
+            [ReviewReason::NoTopic, ReviewReason::TeamUnclear, ReviewReason::Truncated]
+        );
     }
 
     #[test]

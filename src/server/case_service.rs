@@ -294,7 +294,8 @@ impl CaseService {
             }
             convert::Wanted::Text(text) => {
                 let feedback = Feedback::from_text(String::new(), text);
-                let Tagged { tags, vector, .. } = work::tag(&*self.tagger, feedback, "", Lane::Interactive, due).await?;
+                let Tagged { tags, vector, .. } =
+                    work::tag(&*self.tagger, feedback, "", Lane::Interactive, due).await?;
                 let topics: Vec<TopicId> = tags.topics.into_iter().map(|topic| topic.topic_id).collect();
                 (SimilarTo::Text { vector, masked_text: tags.masked_text }, topics)
             }

@@ -148,7 +148,8 @@ pub async fn serve(
     listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Served { tagger: uncounted, cases, sealer, assistant, prompts, prompt_limits, language_model, retag_jobs } = served;
+    let Served { tagger: uncounted, cases, sealer, assistant, prompts, prompt_limits, language_model, retag_jobs } =
+        served;
     let Listeners { calls: listener, admin } = listeners.into();
     let metrics = Arc::new(Metrics::new(&uncounted));
     let tagger: Arc<dyn Tagger> = Arc::new(Metered { inner: Arc::clone(&uncounted), metrics: Arc::clone(&metrics) });

@@ -7,24 +7,21 @@
 //! The bytes: a version, the texts (turn, speaker, language, length, sentences, placeholders, and what leads back to the original), the
 //! voices (tokens, vectors). Numbers are in LEB128, vectors in little-endian 16-bit floats.
 
+mod bytes;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use half::f16;
-use half::slice::HalfFloatSliceExt;
+use bytes::{Packer, Unpacker};
 
 use super::document::{Document, DocumentText};
 use crate::cases::CaseReading;
-use crate::feedback::{CharSpan, Speaker};
+use crate::feedback::Speaker;
 use crate::inference::Encoding;
 use crate::tags::Language;
 use crate::text::{Origins, Prepared};
 
 /// Version of the packed form.
 const FORMAT: u8 = 1;
-
-/// Kinds of runs of characters with their places in the original.
-const ONE_BY_ONE: u64 = 0;
-const SAME: u64 = 1;
 
 /// What the encoder made of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,143 +134,9 @@ fn place<T: PartialEq>(all: &[T], one: T) -> u8 {
     all.iter().position(|known| *known == one).and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)
 }
 
-struct Packer(Vec<u8>);
-
-impl Packer {
-    fn byte(&mut self, byte: u8) {
-        self.0.push(byte);
-    }
-
-    fn number(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.0.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        self.0.push(number as u8);
-    }
-
-    /// Spans in order: how far each begins from the end of the one before, and its length.
-    fn spans(&mut self, spans: &[CharSpan]) {
-        self.number(spans.len() as u64);
-        let mut end = 0;
-        for span in spans {
-            self.number(u64::from(span.start.saturating_sub(end)));
-            self.number(u64::from(span.len()));
-            end = span.end;
-        }
-    }
-
-    /// Places of characters in the original, in runs.
-    fn origins(&mut self, characters: &[CharSpan]) {
-        let mut rest = characters;
-        let mut runs = Packer(Vec::new());
-        let mut before = 0;
-        let mut count = 0;
-        while let Some(first) = rest.first().copied() {
-            let one_by_one = |(at, span): &(u32, &CharSpan)| span.start == first.start + at && span.len() == 1;
-            let stepping = (0u32..).zip(rest).take_while(one_by_one).count();
-            let (kind, length) = if stepping > 0 {
-                (ONE_BY_ONE, stepping)
-            } else {
-                (SAME, rest.iter().take_while(|span| **span == first).count())
-            };
-            // Starts never decrease, so that what lies between two is never negative.
-            runs.number(u64::from(first.start.saturating_sub(before)));
-            runs.number((length as u64) << 1 | kind);
-            if kind == SAME {
-                runs.number(u64::from(first.len()));
-            }
-            (before, count) = (first.start, count + 1);
-            rest = rest.get(length..).unwrap_or_default();
-        }
-        self.number(count);
-        self.0.extend(runs.0);
-    }
-
-    fn vector(&mut self, vector: Option<&[f32]>) {
-        let Some(vector) = vector else { return self.number(0) };
-        self.number(vector.len() as u64 + 1);
-        let mut rounded = vec![f16::ZERO; vector.len()];
-        rounded.convert_from_f32_slice(vector);
-        self.0.extend(rounded.iter().flat_map(|value| value.to_le_bytes()));
-    }
-}
-
-/// What is left of the bytes.
-struct Unpacker<'a>(&'a [u8]);
-
-impl Unpacker<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let (byte, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*byte)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn short(&mut self) -> Option<u32> {
-        self.number()?.try_into().ok()
-    }
-
-    fn spans(&mut self) -> Option<Vec<CharSpan>> {
-        let mut end = 0u32;
-        let mut spans = Vec::new();
-        for _ in 0..self.number()? {
-            let start = end.checked_add(self.short()?)?;
-            end = start.checked_add(self.short()?)?;
-            spans.push(CharSpan::new(start, end));
-        }
-        Some(spans)
-    }
-
-    /// Places of characters; there are not more of them than the text has bytes.
-    fn origins(&mut self, most: usize) -> Option<Vec<CharSpan>> {
-        let mut characters: Vec<CharSpan> = Vec::with_capacity(most.min(self.0.len() * 8));
-        let mut before = 0u32;
-        for _ in 0..self.number()? {
-            let start = before.checked_add(self.short()?)?;
-            let length_and_kind = self.number()?;
-            let (length, kind) = (u32::try_from(length_and_kind >> 1).ok()?, length_and_kind & 1);
-            if characters.len().checked_add(length as usize)? > most {
-                return None;
-            }
-            if kind == SAME {
-                let span = CharSpan::new(start, start.checked_add(self.short()?)?);
-                characters.extend((0..length).map(|_| span));
-            } else {
-                start.checked_add(length)?;
-                characters.extend((0..length).map(|at| CharSpan::new(start + at, start + at + 1)));
-            }
-            before = start;
-        }
-        Some(characters)
-    }
-
-    /// `None` if the bytes end; `Some(None)` if there is no vector.
-    #[expect(clippy::option_option, reason = "a vector may be missing, and so may the bytes")]
-    fn vector(&mut self) -> Option<Option<Vec<f32>>> {
-        let Some(length) = self.number()?.checked_sub(1) else { return Some(None) };
-        let bytes = usize::try_from(length).ok()?.checked_mul(2)?;
-        let (head, rest) = self.0.split_at_checked(bytes)?;
-        self.0 = rest;
-        let (pairs, _) = head.as_chunks::<2>();
-        let rounded: Vec<f16> = pairs.iter().map(|pair| f16::from_le_bytes(*pair)).collect();
-        Some(Some(rounded.to_f32_vec()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use half::f16;
     use proptest::prelude::*;
 
     use super::*;
@@ -303,7 +166,10 @@ mod tests {
         let kept = Reading::pack(&document, &encodings, DIMENSION, "ab").to_case();
         let (again, same) = unpack(&kept.packed, &masked, &whole, DIMENSION.min(whole.len())).expect("it is whole");
         assert_eq!(same, encodings);
-        assert_eq!((again.masked_text(), again.language(), again.has_words()), (masked, document.language(), document.has_words()));
+        assert_eq!(
+            (again.masked_text(), again.language(), again.has_words()),
+            (masked, document.language(), document.has_words())
+        );
         assert_eq!(again.is_transcript, document.is_transcript);
         for (one, other) in again.texts.iter().zip(&document.texts) {
             assert_eq!((one.turn, one.speaker, &one.lower), (other.turn, other.speaker, &other.lower));
@@ -316,14 +182,17 @@ mod tests {
     }
 
     fn turns(turns: &[(Speaker, &str)]) -> Feedback {
-        let turn = |(speaker, text): &(Speaker, &str)| Turn { speaker: *speaker, text: (*text).to_owned(), offset_ms: None };
+        let turn =
+            |(speaker, text): &(Speaker, &str)| Turn { speaker: *speaker, text: (*text).to_owned(), offset_ms: None };
         Feedback::new("1", Body::Turns(turns.iter().map(turn).collect()))
     }
 
     #[test]
     fn a_reading_is_the_same_after_it_was_kept() {
         let long = "Касса не работает третий день. ".repeat(40);
-        for text in ["", "да", "\u{feff}Меня  зовут Ольга.  Карта\u{a0}не рабоооооотает!!!!! Тел. 8 900 123-45-67.", &long] {
+        for text in
+            ["", "да", "\u{feff}Меня  зовут Ольга.  Карта\u{a0}не рабоооооотает!!!!! Тел. 8 900 123-45-67.", &long]
+        {
             check(&Feedback::from_text("1", text));
         }
         check(&Feedback::from_text("1", "Клиент: карта не работает\nОператор: позвоните в банк\nКлиент: звонил"));

@@ -34,8 +34,8 @@ pub(crate) use discriminant::{Example, Linear};
 pub use engine::{EncoderIdentity, EngineError, SentimentAt, TaggingEngine, TaggingOptions};
 pub use examples::{ExampleVectors, ExamplesError};
 pub use judge::JudgeError;
-pub use kept::Reading;
 pub(crate) use judge::{Unseen, weight_beside_examples};
+pub use kept::Reading;
 pub use patience::tag_patiently;
 pub(crate) use sentiment::labelled_examples as sentiment_examples;
 

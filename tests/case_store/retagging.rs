@@ -59,7 +59,9 @@ async fn new_tags_are_written_for_good_where_nothing_changed_meanwhile() {
         drop(store);
         let store = place.open().await;
         let team = async |id: &str| store.get(&tenant(), id).await.unwrap().tags.team.team_id.to_string();
-        for (id, expected) in [("plain", "mobile"), ("corrected", "support"), ("solved", "mobile"), ("replaced", "support")] {
+        for (id, expected) in
+            [("plain", "mobile"), ("corrected", "support"), ("solved", "mobile"), ("replaced", "support")]
+        {
             assert_eq!(team(id).await, expected, "{id}, {}", place.name());
         }
         let solved = store.get(&tenant(), "solved").await.unwrap();

@@ -82,7 +82,10 @@ async fn a_job_is_planned_watched_to_its_end_and_listed() {
     assert_eq!((counts.read, counts.changed, counts.reused, counts.encoded), (3, 3, 3, 0));
     assert!(ended.started_at.is_some() && ended.ended_at.is_some() && ended.made_by.is_some());
     let stored = case(&service, "c1").await;
-    assert_eq!((first_topic(&stored), stored.tags.unwrap().team.unwrap().team_id), ("card_delivery", "logistics".into()));
+    assert_eq!(
+        (first_topic(&stored), stored.tags.unwrap().team.unwrap().team_id),
+        ("card_delivery", "logistics".into())
+    );
     assert_eq!(client.get_retag_job(job(&begun.id)).await.unwrap().into_inner(), ended);
     let listed = client.list_retag_jobs(v1::ListRetagJobsRequest::default()).await.unwrap().into_inner().jobs;
     assert_eq!(listed, [ended]);
@@ -112,7 +115,10 @@ async fn corrections_stay_and_only_the_parts_asked_for_are_made_anew() {
     let (corrected, other) = (case(&service, "c0").await, case(&service, "c1").await);
     assert_eq!(first_topic(&corrected), "payments_transfers");
     assert_eq!(corrected.correction.unwrap().topics.unwrap().topic_ids, ["payments_transfers"]);
-    assert_eq!((first_topic(&other), other.tags.as_ref().unwrap().team.as_ref().unwrap().team_id.as_str()), ("card_delivery", "payments"));
+    assert_eq!(
+        (first_topic(&other), other.tags.as_ref().unwrap().team.as_ref().unwrap().team_id.as_str()),
+        ("card_delivery", "payments")
+    );
 }
 
 #[tokio::test]
@@ -122,7 +128,8 @@ async fn a_preview_tells_what_would_change_and_changes_nothing() {
     let mut client = client(&service).await;
     let sample = Some(v1::preview_retag_request::Sample::Cases(2));
     let whole = client.preview_retag(v1::PreviewRetagRequest::default()).await.unwrap().into_inner();
-    let part = client.preview_retag(v1::PreviewRetagRequest { sample, ..Default::default() }).await.unwrap().into_inner();
+    let part =
+        client.preview_retag(v1::PreviewRetagRequest { sample, ..Default::default() }).await.unwrap().into_inner();
     assert_eq!((whole.case_count, whole.looked_at_count, whole.changed_count), (3, 3, 3));
     assert_eq!((part.case_count, part.looked_at_count, part.changed_count), (3, 2, 2));
     let moved = &whole.topics[0];
@@ -209,12 +216,19 @@ async fn faults_are_told_by_their_fields() {
     let service = with_cases(&["а", "б"]).await;
     let mut client = client(&service).await;
     let scope = v1::RetagScope { parts: vec![9], ..Default::default() };
-    let status = client.start_retag(v1::StartRetagRequest { scope: Some(scope), priority: 99, ..start() }).await.unwrap_err();
-    assert_eq!((status.code(), blamed(&status)), (Code::InvalidArgument, vec!["scope.parts[0]".into(), "priority".into()]));
+    let status =
+        client.start_retag(v1::StartRetagRequest { scope: Some(scope), priority: 99, ..start() }).await.unwrap_err();
+    assert_eq!(
+        (status.code(), blamed(&status)),
+        (Code::InvalidArgument, vec!["scope.parts[0]".into(), "priority".into()])
+    );
     for status in [
         client.get_retag_job(job("none")).await.unwrap_err(),
         client.watch_retag_job(watch("none")).await.unwrap_err(),
-        client.cancel_retag_job(v1::CancelRetagJobRequest { id: "none".into(), ..Default::default() }).await.unwrap_err(),
+        client
+            .cancel_retag_job(v1::CancelRetagJobRequest { id: "none".into(), ..Default::default() })
+            .await
+            .unwrap_err(),
     ] {
         assert_eq!(status.code(), Code::NotFound);
     }

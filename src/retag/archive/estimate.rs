@@ -46,8 +46,7 @@ pub async fn plan(
     let Resources { cases, retagger, tenant, .. } = resources;
     let work = Work::new(resources, request, "");
     let selection = request.selection(&work.version);
-    let with_reading =
-        CaseFilter { read_by: Some(retagger.provenance().encoder_sha256), ..selection.clone() };
+    let with_reading = CaseFilter { read_by: Some(retagger.provenance().encoder_sha256), ..selection.clone() };
     let total = cases.count(tenant, &selection).await?;
     let kept = cases.count(tenant, &with_reading).await?.min(total);
 

@@ -11,6 +11,7 @@
 //! A job works to its end with what made tags when it began, whatever is published meanwhile. That is gone when the process ends: if the
 //! next one makes tags with another taxonomy, encoder or heads, the job fails and says so; what it did stays.
 
+mod doing;
 mod estimate;
 mod job;
 mod jobs;

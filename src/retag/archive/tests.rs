@@ -272,7 +272,8 @@ async fn what_a_person_said_is_left_and_only_the_parts_asked_for_are_made() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_was_stopped_anywhere_ends_as_one_that_was_left_alone() {
-    let texts: Vec<String> = (0..23).map(|number| format!("{number} text{}", if number % 5 == 0 { " bare" } else { "" })).collect();
+    let texts: Vec<String> =
+        (0..23).map(|number| format!("{number} text{}", if number % 5 == 0 { " bare" } else { "" })).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let whole = Fixture::with(&texts).await;
     // The filter is by what the job changes: cases that it did are no longer among those that it asks for.
@@ -405,7 +406,10 @@ async fn a_job_goes_on_only_with_what_it_began_with() {
     let jobs = fixture.jobs();
     let ended = fixture.run_until_over(&jobs, &job.id, &Fake::new("v3")).await;
     let reason = ended.reason.unwrap();
-    assert!(ended.state == JobState::Failed && reason.contains("taxonomy v2") && reason.contains("only_older"), "{reason}");
+    assert!(
+        ended.state == JobState::Failed && reason.contains("taxonomy v2") && reason.contains("only_older"),
+        "{reason}"
+    );
     assert_eq!(ended.counts.changed, 4);
 }
 
@@ -420,7 +424,8 @@ async fn a_plan_says_what_needs_the_encoder_and_changes_nothing() {
     assert_eq!(fixture.all().await, before);
     let slowed = ArchiveRequest { cases_per_second: Some(1), ..everything() };
     assert!(super::plan(&fixture.resources(&fake), &slowed, 64).await.unwrap().estimated_seconds >= 5.0);
-    let none = ArchiveRequest { filter: CaseFilter { ids: vec!["x".to_owned()], ..CaseFilter::default() }, ..everything() };
+    let none =
+        ArchiveRequest { filter: CaseFilter { ids: vec!["x".to_owned()], ..CaseFilter::default() }, ..everything() };
     assert_eq!(super::plan(&fixture.resources(&fake), &none, 64).await.unwrap(), ArchivePlan::default());
 }
 
@@ -435,12 +440,8 @@ async fn a_preview_compares_and_writes_nothing() {
     assert_eq!(fixture.all().await, before);
     assert_eq!((found.cases, found.looked_at, found.skipped, found.encoded), (4, 4, 0, 1));
     assert_eq!(found.preview.counts.changed, 4);
-    let moves: BTreeSet<(Option<&str>, Option<&str>, u64)> = found
-        .preview
-        .topics
-        .iter()
-        .map(|one| (one.from.as_deref(), one.to.as_deref(), one.rows))
-        .collect();
+    let moves: BTreeSet<(Option<&str>, Option<&str>, u64)> =
+        found.preview.topics.iter().map(|one| (one.from.as_deref(), one.to.as_deref(), one.rows)).collect();
     // The corrected one stays, the empty one stays without.
     let expected = [(Some("cards"), Some("cards"), 1), (None, None, 1), (None, Some("topic_of_v2"), 2)];
     assert_eq!(moves, expected.into());

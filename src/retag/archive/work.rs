@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 
 use super::job::{ArchiveCounts, ArchiveRequest};
 use crate::cases::{
-    Case, CaseFilter, CaseReading, CasePage, CaseStore, CaseStoreError, NewTags, RetagOutcome, Retagging, TagPart,
+    Case, CaseFilter, CasePage, CaseReading, CaseStore, CaseStoreError, NewTags, RetagOutcome, Retagging, TagPart,
     TenantId, VectoredCase,
 };
 use crate::tagging::{Retagger, TaggingError};
@@ -34,7 +34,9 @@ pub enum ArchiveError {
     #[error(transparent)]
     Tagging(#[from] TaggingError),
     /// There are more cases than one preview may look at.
-    #[error("the preview would look at {cases} cases, at most {limit} are allowed (retag.max_preview_cases); take a sample")]
+    #[error(
+        "the preview would look at {cases} cases, at most {limit} are allowed (retag.max_preview_cases); take a sample"
+    )]
     TooMany {
         /// Cases that it is about.
         cases: u64,

@@ -148,7 +148,8 @@ impl From<Move> for v1::RetagMove {
 impl From<ArchivePreview> for v1::PreviewRetagResponse {
     fn from(found: ArchivePreview) -> Self {
         let ArchivePreview { preview, cases, looked_at, skipped, encoded } = found;
-        let Preview { counts, topics, teams, load_before, load_after, confidence_before, confidence_after, .. } = preview;
+        let Preview { counts, topics, teams, load_before, load_after, confidence_before, confidence_after, .. } =
+            preview;
         let all_teams: BTreeSet<&String> = load_before.keys().chain(load_after.keys()).collect();
         let of = |team: &String| v1::TeamLoad {
             team_id: team.clone(),
