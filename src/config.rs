@@ -380,7 +380,7 @@ settings! {
         /// Most jobs that may wait; more are refused with RESOURCE_EXHAUSTED.
         max_waiting: usize = 16, Integer(1, 10_000);
         /// Most jobs that are over and remembered; the oldest are forgotten.
-        kept_jobs: usize = 100, Integer(0, 100_000);
+        kept_jobs: usize = 100, Integer(1, 100_000);
         /// Cases that are read, tagged and written together: what is held in memory, and done again after a crash.
         page_cases: usize = 500, Integer(1, 10_000);
         /// Most cases that a preview may look at.

@@ -45,17 +45,17 @@ fn texts(examples: &[String]) -> Vec<Feedback> {
 }
 
 /// What no rounding may change.
-fn decided(tags: &Tags) -> impl PartialEq + std::fmt::Debug {
+fn decided(tags: &Tags) -> impl PartialEq + std::fmt::Debug + use<> {
     let topics: Vec<_> = tags.topics.iter().map(|topic| (topic.topic_id.clone(), topic.rule_id.clone())).collect();
-    let signals: Vec<_> = tags.signals.iter().map(|signal| signal.signal_id.clone()).collect();
-    let evidence: Vec<_> = tags
-        .topics
-        .iter()
-        .map(|topic| topic.evidence.iter().map(|place| (place.turn, place.span)).collect::<Vec<_>>())
-        .collect();
-    let sentiment = tags.sentiment.map(|sentiment| sentiment.label);
     let team = (tags.team.team_id.clone(), tags.team.rule_id.clone());
-    (topics, signals, evidence, sentiment, team, tags.review.clone(), tags.language, tags.tokens, tags.turns.len())
+    (topics, team, tags.language, tags.tokens, tags.turns.len(), tags.masked_text.clone())
+}
+
+/// What stands at a border only by chance: a signal, a label, a further sentence of evidence.
+fn beside(tags: &Tags) -> impl PartialEq + use<> {
+    let signals: Vec<_> = tags.signals.iter().map(|signal| signal.signal_id.clone()).collect();
+    let evidence = tags.topics.iter().flat_map(|topic| topic.evidence.iter().map(|place| (place.turn, place.span)));
+    (signals, evidence.collect::<Vec<_>>(), tags.sentiment.map(|sentiment| sentiment.label), tags.review.clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,18 +85,20 @@ async fn tags_from_what_is_kept_are_those_of_the_text() {
 
     let retagger = engine.retagger().unwrap();
     let again = retagger.from_kept(Arc::clone(&stored)).await.unwrap();
-    let (mut furthest, mut topics) = (0.0f32, 0);
+    let (mut furthest, mut topics, mut others) = (0.0f32, 0, 0);
     for (VectoredCase { case, .. }, tags) in stored.iter().zip(&again) {
         let (before, after) = (&case.tags, tags.as_ref().expect("all is kept"));
         assert_eq!(decided(after), decided(before), "{}", before.masked_text);
-        assert_eq!(after.masked_text, before.masked_text);
+        others += usize::from(beside(after) != beside(before));
         topics += before.topics.len();
         for (one, other) in before.topics.iter().zip(&after.topics) {
             furthest = furthest.max((one.confidence.get() - other.confidence.get()).abs());
         }
     }
-    println!("{topics} topics of 200 texts, confidences at most {furthest} apart");
-    assert!(furthest < MOST && topics > 100, "{furthest}, {topics} topics");
+    println!(
+        "{topics} topics of 200 texts, confidences at most {furthest} apart; {others} texts differ in what is beside"
+    );
+    assert!(furthest < MOST && topics > 100 && others <= 4, "{furthest}, {topics} topics, {others} others");
 
     // The same once more, to the bit; and nothing kept, or of another encoder, is told.
     assert_eq!(retagger.from_kept(Arc::clone(&stored)).await.unwrap(), again);

@@ -635,7 +635,7 @@ async fn new_tags_are_written_where_the_case_is_still_the_same_and_filters_tell_
     assert_eq!((count(of(version(&first))).await, count(of(version(&sample::case("1")))).await), (1, 1));
     let read_by = CaseFilter { read_by: Some(ENCODER.to_owned()), ..CaseFilter::default() };
     assert_eq!(count(read_by).await, 1);
-    // Tries that pass are one write; a server that is gone is told.
+    // A try that fails is made again.
     fake.fail("Upsert", &[Code::Unavailable]);
     let other = sample::case("2");
     let stored = store.get(&tenant(), "2").await.unwrap();

@@ -10,7 +10,6 @@ use clap::Args;
 use futures_util::{StreamExt, TryStreamExt};
 use indicatif::ProgressBar;
 use jiff::Timestamp;
-use otklik::assembly;
 use otklik::cases::{Case, CaseFilter, CaseStore, NewCase, TagPart, TenantId};
 use otklik::config::Config;
 use otklik::feedback::Feedback;

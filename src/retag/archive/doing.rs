@@ -91,10 +91,12 @@ impl RetagJobs {
         let (state, reason) = (job.state.as_str(), job.reason.as_deref());
         tracing::info!(job = id, state, read, changed, failed, reason, "a re-tagging of the archive ended");
         record.place = Place::default();
+        self.note(&record);
         let kept = self.keep(&record).await;
+        let forgotten = self.forget_oldest().await;
+        // Last: whoever hears of the end finds all of it done.
         self.tell(&record);
-        kept?;
-        self.forget_oldest().await
+        kept.and(forgotten)
     }
 
     /// Goes over the cases, page by page.

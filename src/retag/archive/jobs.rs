@@ -49,7 +49,7 @@ pub enum JobsError {
 pub struct JobLimits {
     /// Most jobs that may wait.
     pub max_waiting: usize,
-    /// Most jobs that are over and remembered.
+    /// Most jobs that are over and remembered, 1 or more.
     pub kept_jobs: usize,
     /// Cases of a page, 1 or more.
     pub page_cases: usize,
@@ -196,9 +196,10 @@ impl RetagJobs {
         };
         if let Some(mut record) = waiting {
             (record.job.state, record.job.ended_at) = (JobState::Cancelled, Some(Timestamp::now()));
-            self.tell(&record);
+            self.note(&record);
             self.keep(&record).await?;
             self.forget_oldest().await?;
+            self.tell(&record);
             return Ok(record.job);
         }
         self.get(tenant, id)
@@ -211,6 +212,13 @@ impl RetagJobs {
         kept.map_err(|error| JobsError::Thread(error.to_string()))?
     }
 
+    /// Takes note of a record, and tells nobody yet.
+    pub(super) fn note(&self, record: &Record) {
+        if let Some(held) = self.shared.lock().get_mut(&record.job.id) {
+            held.record = record.clone();
+        }
+    }
+
     /// Tells those who ask and those who watch.
     pub(super) fn tell(&self, record: &Record) {
         let mut jobs = self.shared.lock();
@@ -220,14 +228,15 @@ impl RetagJobs {
         }
     }
 
-    /// Forgets the oldest of the jobs that are over, if there are too many.
+    /// Forgets those of the jobs that are over that ended first, if there are too many.
     pub(super) async fn forget_oldest(&self) -> Result<(), JobsError> {
         let forgotten: Vec<String> = {
             let mut jobs = self.shared.lock();
             let over = jobs.iter().filter(|(_, held)| held.record.job.state.is_over());
-            let over: Vec<String> = over.map(|(id, _)| id.clone()).collect();
-            let too_many = over.len().saturating_sub(self.shared.limits.kept_jobs);
-            let forgotten: Vec<String> = over.into_iter().take(too_many).collect();
+            let mut over: Vec<_> = over.map(|(id, held)| (held.record.job.ended_at, id.clone())).collect();
+            over.sort();
+            let too_many = over.len().saturating_sub(self.shared.limits.kept_jobs.max(1));
+            let forgotten: Vec<String> = over.into_iter().take(too_many).map(|(_, id)| id).collect();
             jobs.retain(|id, _| !forgotten.contains(id));
             forgotten
         };

@@ -25,6 +25,8 @@ struct Fake {
     taxonomy: &'static str,
     /// Cases from kept readings that are let through; then they wait for ever.
     permits: tokio::sync::Semaphore,
+    /// Told when it waits for ever.
+    stuck: tokio::sync::Notify,
     read: AtomicUsize,
 }
 
@@ -34,7 +36,12 @@ impl Fake {
     }
 
     fn stopping_after(taxonomy: &'static str, cases: usize) -> Arc<Self> {
-        Arc::new(Self { taxonomy, permits: tokio::sync::Semaphore::new(cases), read: AtomicUsize::new(0) })
+        Arc::new(Self {
+            taxonomy,
+            permits: tokio::sync::Semaphore::new(cases),
+            stuck: tokio::sync::Notify::new(),
+            read: AtomicUsize::new(0),
+        })
     }
 
     fn tags(&self, case: &Case) -> Tags {
@@ -68,6 +75,9 @@ impl Retagger for Fake {
     }
 
     async fn from_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError> {
+        if self.permits.available_permits() < cases.len() {
+            self.stuck.notify_one();
+        }
         self.permits.acquire_many(cases.len() as u32).await.unwrap().forget();
         if cases.len() > 1 && cases.iter().any(|stored| stored.case.masked_text.contains("poison")) {
             return Err(TaggingError::Internal("poisoned".to_owned()));
@@ -179,6 +189,15 @@ impl Fixture {
         self.run_until_over(jobs, &job.id, fake).await
     }
 
+    /// Does jobs until the tagger is stuck, and leaves them like that.
+    async fn run_until_stuck(&self, jobs: &RetagJobs, fake: &Arc<Fake>) {
+        tokio::select! {
+            () = jobs.run(Arc::clone(&self.cases), Arc::new(Serving(Arc::clone(fake))), 1_000) => panic!("it never ends"),
+            () = fake.stuck.notified() => {}
+            () = tokio::time::sleep(Duration::from_secs(60)) => panic!("not stuck in a minute"),
+        }
+    }
+
     async fn run_until_over(&self, jobs: &RetagJobs, id: &str, fake: &Arc<Fake>) -> Job {
         let mut told = jobs.watch(&tenant(), id).unwrap();
         tokio::select! {
@@ -287,10 +306,7 @@ async fn a_job_that_was_stopped_anywhere_ends_as_one_that_was_left_alone() {
         let fixture = Fixture::with(&texts).await;
         let jobs = fixture.jobs();
         let job = jobs.start(&tenant(), None, request.clone(), ArchivePlan::default()).await.unwrap();
-        let slow = Fake::stopping_after("v2", stop);
-        let run = jobs.run(Arc::clone(&fixture.cases), Arc::new(Serving(Arc::clone(&slow))), 1_000);
-        let stopped = tokio::time::timeout(Duration::from_millis(400), run).await;
-        assert!(stopped.is_err());
+        fixture.run_until_stuck(&jobs, &Fake::stopping_after("v2", stop)).await;
         drop(jobs);
         let jobs = fixture.jobs();
         assert_eq!(jobs.get(&tenant(), &job.id).unwrap().state, JobState::Running);
@@ -399,9 +415,7 @@ async fn a_job_goes_on_only_with_what_it_began_with() {
     let fixture = Fixture::with(&["a", "b", "c", "d", "e", "f"]).await;
     let jobs = fixture.jobs();
     let job = jobs.start(&tenant(), None, everything(), ArchivePlan::default()).await.unwrap();
-    let slow = Fake::stopping_after("v2", 4);
-    let run = jobs.run(Arc::clone(&fixture.cases), Arc::new(Serving(slow)), 1_000);
-    assert!(tokio::time::timeout(Duration::from_millis(400), run).await.is_err());
+    fixture.run_until_stuck(&jobs, &Fake::stopping_after("v2", 4)).await;
     drop(jobs);
     let jobs = fixture.jobs();
     let ended = fixture.run_until_over(&jobs, &job.id, &Fake::new("v3")).await;

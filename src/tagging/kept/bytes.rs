@@ -52,7 +52,7 @@ impl Packer {
             };
             // Starts never decrease, so that what lies between two is never negative.
             runs.number(u64::from(first.start.saturating_sub(before)));
-            runs.number((length as u64) << 1 | kind);
+            runs.number(((length as u64) << 1) | kind);
             if kind == SAME {
                 runs.number(u64::from(first.len()));
             }
@@ -133,7 +133,6 @@ impl Unpacker<'_> {
     }
 
     /// `None` if the bytes end; `Some(None)` if there is no vector.
-    #[expect(clippy::option_option, reason = "a vector may be missing, and so may the bytes")]
     pub fn vector(&mut self) -> Option<Option<Vec<f32>>> {
         let Some(length) = self.number()?.checked_sub(1) else { return Some(None) };
         let bytes = usize::try_from(length).ok()?.checked_mul(2)?;
