@@ -291,14 +291,14 @@ mod tests {
         let old = sample::case("1");
         for part in TagPart::ALL {
             let case = old.clone().retagged(newer("1").into(), &[*part], "job");
-            let came: Vec<bool> = vec![
+            let came = [
                 case.tags.topics == newer("1").topics,
                 case.tags.sentiment == newer("1").sentiment,
                 case.tags.team == newer("1").team,
                 case.tags.signals == newer("1").signals,
             ];
             let expected: Vec<bool> = TagPart::ALL.iter().map(|other| other == part).collect();
-            assert_eq!(came, expected, "{part}");
+            assert_eq!(expected, came, "{part}");
             assert_eq!(case.made_by(*part), &newer("1").provenance);
             assert_eq!(case.older_parts.len(), 3);
             assert!(case.older_parts.iter().all(|older| older.made_by == old.tags.provenance && older.part != *part));

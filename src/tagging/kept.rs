@@ -229,7 +229,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let packed = STANDARD_NO_PAD.encode([&[FORMAT, 0], bytes.as_slice()].concat());
+            let packed = STANDARD_NO_PAD.encode([[FORMAT, 0].as_slice(), bytes.as_slice()].concat());
             let _ = unpack(&packed, "Карта не работает", &vector(0), 0);
         }
     }
