@@ -83,7 +83,7 @@ async fn a_job_is_planned_watched_to_its_end_and_listed() {
     assert!(ended.started_at.is_some() && ended.ended_at.is_some() && ended.made_by.is_some());
     let stored = case(&service, "c1").await;
     assert_eq!(
-        (first_topic(&stored), stored.tags.unwrap().team.unwrap().team_id),
+        (first_topic(&stored), stored.tags.clone().unwrap().team.unwrap().team_id),
         ("card_delivery", "logistics".into())
     );
     assert_eq!(client.get_retag_job(job(&begun.id)).await.unwrap().into_inner(), ended);
