@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use protox::prost::Message;
 
 /// What the service speaks. The error details are here for reflection alone: clients look them up to show them.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "otklik/v1/feedback.proto",
     "otklik/v1/tags.proto",
     "otklik/v1/tagging_service.proto",
     "otklik/v1/case_service.proto",
     "otklik/v1/assist_service.proto",
     "otklik/v1/prompt_service.proto",
+    "otklik/v1/retag_service.proto",
     "otklik/v1/taxonomy_service.proto",
     "google/rpc/error_details.proto",
 ];

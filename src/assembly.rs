@@ -7,6 +7,8 @@ mod consulting;
 mod engine;
 mod generations;
 mod heads;
+#[cfg(test)]
+mod kept_tests;
 mod language_model;
 mod queue;
 mod taxonomy;
@@ -23,12 +25,13 @@ use crate::cases::qdrant::{QdrantOptions, QdrantStore};
 use crate::cases::retention::Retention;
 use crate::cases::seal::{self, SealError, Sealer};
 use crate::cases::{CaseStore, CaseStoreError, TenantId};
-use crate::config::{CasesConfig, Config, KeptTexts, PromptsConfig, Quantisation};
+use crate::config::{CasesConfig, Config, KeptTexts, PromptsConfig, Quantisation, RetagConfig};
 use crate::feedback::FeedbackKind;
 use crate::inference::endpoint::EndpointError;
 use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Kernel, PoolOptions, Pooling};
 use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
 use crate::prompts::{PromptFilesError, PromptLibrary, PromptLimits};
+use crate::retag::archive::{JobLimits, JobsError, RetagJobs};
 use crate::tagging::heads::HeadError;
 use crate::tagging::{
     EncoderIdentity, EngineError, ExampleVectors, ExamplesError, Tagger, TaggingEngine, TaggingError, corrections,
@@ -275,6 +278,15 @@ pub fn open_prompts(config: &Config) -> Result<PromptLibrary, PromptFilesError> 
 pub fn prompt_limits(config: &Config) -> PromptLimits {
     let PromptsConfig { max_input_chars, max_trusted_chars, max_message_chars, max_answer_chars, .. } = config.prompts;
     PromptLimits { max_input_chars, max_trusted_chars, max_message_chars, max_answer_chars }
+}
+
+/// The jobs that re-tag the archive, as configured. Blocks.
+///
+/// # Errors
+/// [`JobsError::Journal`].
+pub fn retag_jobs(config: &Config) -> Result<RetagJobs, JobsError> {
+    let RetagConfig { max_waiting, kept_jobs, page_cases, .. } = config.retag;
+    RetagJobs::open(&config.retag.dir, JobLimits { max_waiting, kept_jobs, page_cases })
 }
 
 /// Starts the computing threads.

@@ -278,6 +278,8 @@ settings! {
         queue_limit: usize = 256, Integer(1, 100_000);
         /// Most cases that one call looks at to find those that a person should review.
         review_scan: usize = 2_000, Integer(1, 100_000);
+        /// Most bytes that are kept beside a case of what the encoder made of its sentences, so that a new taxonomy or head can re-tag it without the encoder: some 1,100 a sentence. A case with more is read anew then; 0 keeps none.
+        kept_reading_bytes: usize = 65_536, Integer(0, 1_000_000);
     }
 
     /// Help for operators.
@@ -408,6 +410,22 @@ settings! {
         replicas: usize = 1, Integer(1, 5);
         /// Seconds that the server may be away before a run or a worker gives up.
         patience_seconds: u64 = 300, Integer(1, 86_400);
+    }
+
+    /// Re-tagging of the cases in the store.
+    retag: RetagConfig {
+        /// Folder where its jobs are kept.
+        dir: PathBuf = PathBuf::from("./data/retag"), Allowed::Path;
+        /// Most jobs that may wait; more are refused with RESOURCE_EXHAUSTED.
+        max_waiting: usize = 16, Integer(1, 10_000);
+        /// Most jobs that are over and remembered; the oldest are forgotten.
+        kept_jobs: usize = 100, Integer(1, 100_000);
+        /// Cases that are read, tagged and written together: what is held in memory, and done again after a crash.
+        page_cases: usize = 500, Integer(1, 10_000);
+        /// Most cases that a preview may look at.
+        max_preview_cases: usize = 10_000, Integer(1, 10_000_000);
+        /// Cases that are tagged to foretell how long a job takes.
+        measured_cases: usize = 64, Integer(1, 1_000);
     }
 
     /// The log.

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::feedback::{CharSpan, Speaker, named_enum};
 
@@ -303,6 +304,23 @@ pub struct Provenance {
     /// The language model that was asked for a topic; `None` if none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language_model: Option<LanguageModelIdentity>,
+}
+
+impl Provenance {
+    /// Version of what makes the tags: of the taxonomy, the encoder, the prototypes and the heads together; `sha256:` and 16 digits.
+    /// Corrections, a language model and the program itself are not in it.
+    pub fn version(&self) -> String {
+        let Self { taxonomy_version, encoder_sha256, prototypes_version, heads, .. } = self;
+        let of_heads = heads.iter().flat_map(|head| [head.name.as_str(), head.sha256.as_str()]);
+        let mut hasher = Sha256::new();
+        for part in [taxonomy_version.as_str(), encoder_sha256, prototypes_version].into_iter().chain(of_heads) {
+            // The length goes first, so that no two lists are hashed alike.
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        let digits: String = hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{digits}")
+    }
 }
 
 /// A language model by name and content, with how its answers were made probabilities.

@@ -39,7 +39,7 @@ async fn tagged(engine: &TaggingEngine, text: &str) -> Tagged {
 }
 
 async fn cover(index: &ScriptIndex, engine: &TaggingEngine, text: &str) -> ScriptCover {
-    let Tagged { tags, vector } = tagged(engine, text).await;
+    let Tagged { tags, vector, .. } = tagged(engine, text).await;
     let signals = tags.signals.iter().map(|signal| &signal.signal_id);
     let cover = index.cover(text, Some(&vector), signals).unwrap();
     let ScriptCover { covered, distance, threshold, nearest_intent_id, nearer_for, .. } = &cover;

@@ -10,7 +10,8 @@ use super::promises::{PromiseReason, PromiseVerdict};
 use super::*;
 use crate::cases::{
     Amendment, Case, CaseFilter, CasePage, CaseStoreError, Erasure, MatchedBy, NewCase, Outcome, OutcomeGroup,
-    OutcomeStatus, SimilarCase, SimilarCases, SimilarQuery, TenantId, UpsertOutcome, VectoredCase,
+    OutcomeStatus, RetagOutcome, Retagging, SimilarCase, SimilarCases, SimilarQuery, TenantId, UpsertOutcome,
+    VectoredCase,
 };
 use crate::feedback::{Body, CharSpan, FeedbackKind, Speaker, Turn};
 use crate::tagging::corrections::CorrectedCase;
@@ -66,7 +67,11 @@ impl Tagger for StubTagger {
         }
         // Fees point one way, everything else another.
         let about_fees = text.to_lowercase().contains("комисси") || text.contains("fee");
-        Ok(Tagged { tags: tags(&text), vector: if about_fees { vec![1.0, 0.0] } else { vec![0.0, 1.0] } })
+        Ok(Tagged {
+            tags: tags(&text),
+            vector: if about_fees { vec![1.0, 0.0] } else { vec![0.0, 1.0] },
+            reading: None,
+        })
     }
 
     async fn learn(&self, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {
@@ -131,6 +136,10 @@ impl CaseStore for StubStore {
 
     async fn amend(&self, _: &TenantId, id: &str, _: Amendment) -> Result<VectoredCase, CaseStoreError> {
         Err(CaseStoreError::NotFound { id: id.to_owned() })
+    }
+
+    async fn retag(&self, _: &TenantId, _: Vec<Retagging>) -> Result<Vec<RetagOutcome>, CaseStoreError> {
+        Ok(vec![])
     }
 
     async fn page(

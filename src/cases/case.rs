@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::retagging::{CaseReading, OlderPart, RetagMark};
 use crate::feedback::{Feedback, FeedbackKind, Score, named_enum};
 use crate::tags::{SentimentLabel, Tags, TeamId, TopicId};
 
@@ -81,6 +82,15 @@ pub struct Case {
     /// The original text, sealed; only where the store is told to keep it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed_text: Option<String>,
+    /// What the encoder made of its text, if that is kept: tags are made anew from it without the encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<CaseReading>,
+    /// Parts of the tags that are older than their provenance says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub older_parts: Vec<OlderPart>,
+    /// What the last job that re-tagged it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retagged: Option<RetagMark>,
     /// The newest calls that stored it and named themselves, oldest first: at most [`MAX_REQUESTS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<RequestMark>,
@@ -109,6 +119,9 @@ impl Case {
             outcome: None,
             links: Vec::new(),
             sealed_text: None,
+            reading: None,
+            older_parts: Vec::new(),
+            retagged: None,
             requests: Vec::new(),
             attributes: feedback.attributes,
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Amendment, CaseFilter, CaseStoreError, NewCase, Outcome, SimilarQuery, SimilarTo};
+use super::{Amendment, CaseFilter, CaseStoreError, NewCase, Outcome, Retagging, SimilarQuery, SimilarTo};
 
 /// The most cases that one upsert may hold.
 pub const MAX_BATCH: usize = 10_000;
@@ -30,6 +30,20 @@ pub(super) fn new_cases(cases: &[NewCase], dimension: usize) -> Result<(), CaseS
         vector(&new.vector, dimension).map_err(|problem| invalid(field("vector"), problem))?;
         if let Some(found) = &new.case.outcome {
             outcome(found).map_err(|(name, problem)| invalid(field(&format!("outcome.{name}")), problem))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn retaggings(cases: &[Retagging]) -> Result<(), CaseStoreError> {
+    if cases.len() > MAX_BATCH {
+        return Err(invalid("cases", format!("{} cases in one call; at most {MAX_BATCH} are allowed", cases.len())));
+    }
+    let mut ids = HashSet::with_capacity(cases.len());
+    for (index, retagging) in cases.iter().enumerate() {
+        let id = retagging.case.id.as_str();
+        if !ids.insert(id) {
+            return Err(invalid(format!("cases[{index}].id"), format!("{id:?} stands twice in one call")));
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Which cases a call is about: what a caller may say, and the conditions on points that it comes to.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::point::{CORRECTED, Field, point_id};
@@ -10,7 +11,8 @@ use crate::tags::{SentimentLabel, SignalId, TeamId, TopicId};
 
 /// Which cases a call is about. Conditions of different fields are joined by AND, values of one field by OR; the empty filter
 /// is every case of the tenant.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CaseFilter {
     /// Cases with one of these ids.
     pub ids: Vec<String>,
@@ -46,10 +48,15 @@ pub struct CaseFilter {
     pub stored_until: Option<Timestamp>,
     /// True for cases that a person corrected, false for the others.
     pub corrected: Option<bool>,
+    /// Cases with tags of another version than this ([`Provenance::version`](crate::tags::Provenance::version)); those stored before
+    /// versions were kept match always.
+    pub not_made_by: Option<String>,
+    /// Cases of which it is kept what this encoder made of them: SHA-256 of its weights.
+    pub read_by: Option<String>,
 }
 
 /// Scores from one value to another, both included.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ScoreRange {
     /// What was asked; scores of different scales can't be compared.
     pub metric: ScoreMetric,
@@ -100,6 +107,8 @@ pub(super) fn conditions(tenant: &TenantId, filter: &CaseFilter) -> Vec<Conditio
         score,
         stored_until,
         corrected,
+        not_made_by,
+        read_by,
     } = filter;
     let mut conditions = vec![Condition::OneOf(Field::Tenant, vec![tenant.as_str().to_owned()])];
     if !ids.is_empty() {
@@ -120,6 +129,7 @@ pub(super) fn conditions(tenant: &TenantId, filter: &CaseFilter) -> Vec<Conditio
     restrict(Field::CustomerId, customer_id.iter().map(String::as_str).collect());
     restrict(Field::Status, statuses.iter().map(|status| status.as_str()).collect());
     restrict(Field::Gesture, gestures.iter().map(String::as_str).collect());
+    restrict(Field::ReadBy, read_by.iter().map(String::as_str).collect());
     if let Some(ScoreRange { metric, at_least, at_most }) = *score {
         restrict(Field::ScoreMetric, vec![metric.as_str()]);
         if at_least.is_some() || at_most.is_some() {
@@ -147,6 +157,9 @@ pub(super) fn conditions(tenant: &TenantId, filter: &CaseFilter) -> Vec<Conditio
         Some(true) => conditions.push(Condition::OneOf(Field::Corrected, vec![CORRECTED.to_owned()])),
         Some(false) => conditions.push(Condition::NoneOf(Field::Corrected, vec![CORRECTED.to_owned()])),
         None => {}
+    }
+    if let Some(version) = not_made_by {
+        conditions.push(Condition::NoneOf(Field::MadeBy, vec![version.clone()]));
     }
     conditions
 }

@@ -13,6 +13,7 @@ mod plan;
 mod point;
 pub mod qdrant;
 mod ranking;
+mod retagging;
 pub mod retention;
 pub mod review;
 pub mod seal;
@@ -26,6 +27,7 @@ pub use case::{
     TenantId, UpsertOutcome,
 };
 pub use filter::{CaseFilter, ScoreRange};
+pub use retagging::{CaseReading, CaseState, NewTags, OlderPart, RetagMark, RetagOutcome, Retagging, TagPart};
 pub use search::{
     MatchedBy, OutcomeGroup, Preferences, SearchMode, SimilarCase, SimilarCases, SimilarQuery, SimilarTo,
 };
@@ -124,8 +126,16 @@ pub trait CaseStore: Send + Sync + 'static {
     /// `NotFound`, `Invalid` for a number that is not finite, `Busy`, `Unavailable`.
     async fn amend(&self, tenant: &TenantId, id: &str, amendment: Amendment) -> Result<VectoredCase, CaseStoreError>;
 
+    /// Writes tags that were made anew, each only if the case is still as they were made for it; what persons said of it meanwhile and
+    /// what became of it stays. When this returns, they survive a crash. One outcome for each, in their order.
+    ///
+    /// # Errors
+    /// `Invalid` for too many cases in one call, a case twice, or one with a number that is not finite; `Busy`; `Unavailable`.
+    async fn retag(&self, tenant: &TenantId, cases: Vec<Retagging>) -> Result<Vec<RetagOutcome>, CaseStoreError>;
+
     /// A part of the cases that a filter matches, with their vectors: at most `limit`, from where the part before said that the
-    /// next one begins.
+    /// next one begins. Their order stays and has to do with nothing but their ids, by a hash of which they lie: the first so many
+    /// are a fair sample. A case that comes to match, or no longer does, while parts are read is in them or not; no case is in two.
     ///
     /// # Errors
     /// `Invalid` for a limit that is not allowed or a beginning that no part named; `Busy`; `Unavailable`.

@@ -1,7 +1,10 @@
 //! What a write does to one case, given what is stored of it. Pure, so that every store decides alike.
 
 use super::lexical::SparseVector;
-use super::{Case, CaseStoreError, NewCase, RequestMark, TenantId, UpsertOutcome, checks, point};
+use super::{
+    Case, CaseStoreError, NewCase, RequestMark, RetagOutcome, Retagging, TenantId, UpsertOutcome, VectoredCase, checks,
+    point,
+};
 
 /// A case with its vector, checked and ready to be written.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +89,24 @@ pub(super) fn upsert(earlier: Option<&Case>, mut stored: StoredCase) -> Result<U
     }
     let stored = if case == stored.case { stored } else { stored.with(case)? };
     Ok(UpsertPlan::Write(Box::new(stored), outcome))
+}
+
+/// What new tags do with a case as it is stored: the case to be written, if any, and the outcome.
+///
+/// # Errors
+/// What is wrong with a case that could not be read back.
+pub(super) fn retag(
+    tenant: &TenantId,
+    stored: Option<VectoredCase>,
+    new: Retagging,
+) -> Result<(Option<StoredCase>, RetagOutcome), String> {
+    let Some(VectoredCase { case, vector }) = stored else { return Ok((None, RetagOutcome::Gone)) };
+    if case.state() != new.seen {
+        return Ok((None, RetagOutcome::Outdated));
+    }
+    let case = case.taking_tags_of(new.case);
+    let stored = StoredCase::new(tenant, NewCase { case, vector, request_id: None })?;
+    Ok((Some(stored), RetagOutcome::Written))
 }
 
 #[cfg(test)]

@@ -48,11 +48,13 @@ pub(super) enum Field {
     Gesture,
     ScoreMetric,
     Score,
+    MadeBy,
+    ReadBy,
 }
 
 impl Field {
     /// Every field, in the order in which their indexes are made.
-    pub(super) const ALL: [Field; 16] = [
+    pub(super) const ALL: [Field; 18] = [
         Field::Tenant,
         Field::Kind,
         Field::Topics,
@@ -69,6 +71,8 @@ impl Field {
         Field::Gesture,
         Field::ScoreMetric,
         Field::Score,
+        Field::MadeBy,
+        Field::ReadBy,
     ];
 
     pub(super) const fn key(self) -> &'static str {
@@ -89,6 +93,8 @@ impl Field {
             Field::Gesture => "gesture",
             Field::ScoreMetric => "score_metric",
             Field::Score => "score",
+            Field::MadeBy => "made_by",
+            Field::ReadBy => "read_by",
         }
     }
 
@@ -105,6 +111,9 @@ impl Field {
 
 /// What stands in [`Field::Corrected`] of a case that a person corrected; others have no such field.
 pub(super) const CORRECTED: &str = "yes";
+
+/// What stands in [`Field::MadeBy`] of a case whose tags are of several versions.
+const SEVERAL: &str = "several";
 
 /// Fields that are kept but not filtered by.
 const ID: &str = "id";
@@ -146,8 +155,9 @@ pub(super) fn payload(tenant: &TenantId, case: &Case, json: String) -> Map<Strin
     keep(LANGUAGE, tags.language.as_str().into());
     keep(Field::StoredAt.key(), case.stored_at.as_microsecond().into());
     keep(Field::Status.key(), case.status().as_str().into());
+    keep(Field::MadeBy.key(), case.made_by_version().unwrap_or_else(|| SEVERAL.to_owned()).into());
     let outcome = case.outcome.as_ref();
-    let optional: [(&str, Option<Value>); 11] = [
+    let optional: [(&str, Option<Value>); 12] = [
         (Field::Kind.key(), case.kind.map(|kind| kind.as_str().into())),
         (Field::Sentiment.key(), case.sentiment_label().map(|label| label.as_str().into())),
         (Field::Channel.key(), case.channel.as_deref().map(Value::from)),
@@ -159,6 +169,7 @@ pub(super) fn payload(tenant: &TenantId, case: &Case, json: String) -> Map<Strin
         (COST, outcome.and_then(|outcome| outcome.cost).map(Value::from)),
         (Field::ScoreMetric.key(), case.score.map(|score| score.metric.as_str().into())),
         (Field::Score.key(), case.score.map(|score| score.value.into())),
+        (Field::ReadBy.key(), case.reading.as_ref().map(|reading| reading.encoder_sha256.as_str().into())),
     ];
     for (key, value) in optional {
         if let Some(value) = value {

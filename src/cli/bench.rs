@@ -3,6 +3,7 @@
 mod cases;
 mod encoder;
 mod language_model;
+mod retag;
 mod search;
 mod server;
 
@@ -26,6 +27,8 @@ pub enum BenchCommand {
     Server(server::ServerArgs),
     /// Measure the embedded case store: storing, searching, opening again, and how many of the truly nearest are found
     Cases(cases::CasesArgs),
+    /// Measure re-tagging of the embedded case store: by the heads alone, and with reading and writing
+    Retag(retag::RetagArgs),
     /// Measure whether the cases that a search finds belong with what was looked for, by labels of your own
     Search(search::SearchArgs),
 }
@@ -37,6 +40,7 @@ pub fn run(command: BenchCommand, config: Config) -> anyhow::Result<ExitCode> {
         BenchCommand::LanguageModel(args) => language_model::run(&args, config),
         BenchCommand::Server(args) => server::run(&args, config),
         BenchCommand::Cases(args) => cases::run(&args),
+        BenchCommand::Retag(args) => retag::run(&args, config),
         BenchCommand::Search(args) => search::run(&args, config),
     }
 }

@@ -13,6 +13,7 @@ use otklik::cases::{CaseStore, CaseStoreError, TenantId};
 use otklik::config::Config;
 use otklik::inference::LanguageModel;
 use otklik::prompts::PromptLibrary;
+use otklik::retag::archive::RetagJobs;
 use otklik::server::{self, Listeners, Served};
 use otklik::serving::Publisher;
 use otklik::tagging::{Tagger, TaggerCounts, TaggingEngine};
@@ -116,6 +117,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         prompts,
         prompt_limits: assembly::prompt_limits(&config),
         language_model,
+        retag_jobs: open_retag_jobs(&config).await?,
     };
     let expiry = keep_expiring(&config, Arc::clone(&cases), Arc::clone(&tagger));
     let served = server::serve(&config, parts, Listeners { calls, admin }, server::shutdown_signal()).await;
@@ -165,6 +167,13 @@ pub async fn publisher(config: &Config) -> anyhow::Result<(Arc<Publisher>, Arc<d
     let cases = assembly::case_store(config, &engine).await?;
     let parts = ServingParts { engines, versions, cases: Arc::clone(&cases), writer: None, weighing: None };
     Ok((assembly::publisher(config, engine, parts).await?, cases))
+}
+
+/// The jobs that re-tag the archive.
+pub async fn open_retag_jobs(config: &Config) -> anyhow::Result<RetagJobs> {
+    let config = config.clone();
+    let opened = tokio::task::spawn_blocking(move || assembly::retag_jobs(&config));
+    Ok(opened.await.context("the start was interrupted")??)
 }
 
 /// The prompts, and the language model if one is configured.

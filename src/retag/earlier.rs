@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::cases::Case;
 use crate::tables::{FLAT_COLUMNS, OutputFormat, TAGS_COLUMN, TableError};
 use crate::tags::Tags;
 
@@ -30,6 +31,16 @@ impl MainTags {
     pub fn same_as(&self, other: &Self) -> bool {
         let compared = |tags: &Self| Self { confidence: None, ..tags.clone() };
         compared(self) == compared(other)
+    }
+
+    /// The tags that count of a stored case: a person's, where a person named them.
+    pub fn of_case(case: &Case) -> Self {
+        Self {
+            topics: case.topic_ids().into_iter().map(ToString::to_string).collect(),
+            team: Some(case.team_id().to_string()),
+            sentiment: case.sentiment_label().map(|label| label.to_string()),
+            ..Self::from(&case.tags)
+        }
     }
 
     fn of_object(tags: &Value) -> Self {

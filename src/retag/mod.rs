@@ -1,10 +1,11 @@
-//! Re-tagging of files: plans, previews and runs that go on where they were stopped.
+//! Re-tagging: of files, and of the cases in the store ([`archive`]); plans, previews and runs that go on where they were stopped.
 //!
 //! Enters: names of files, folders and patterns, and a tagger. Leaves: the same tables with new tags, written part by part so that
 //! a run that is killed loses no finished part; or a [`Preview`] of what would change, with nothing written. With a queue
 //! ([`queue`]) the parts are made by workers on many machines ([`machines`]), and feedback that comes one by one is tagged as it
 //! comes ([`continuous`]). Never here: protobuf, terminals, models.
 
+pub mod archive;
 pub mod continuous;
 mod earlier;
 mod error;

@@ -14,7 +14,7 @@ use crate::tagging::Tagger;
 use super::RetagError;
 use super::earlier::{MainTags, TagColumns};
 use super::plan::{Plan, PlannedFile};
-use super::rows::{RetagOptions, TaggedRow};
+use super::rows::RetagOptions;
 use super::sample::Draw;
 use super::summary::{BadFile, Counts, Watch};
 
@@ -105,10 +105,10 @@ async fn gather(
     while let Some(outcome) = outcomes.next().await {
         match outcome?.result {
             Ok(tagged) => {
-                gathered.add(&tagged);
+                gathered.add(tagged.earlier.as_ref(), &MainTags::from(&tagged.tags), &tagged.tags.masked_text);
                 watch.advanced(&file.name, bytes_before + tagged.row.position, &gathered.counts);
             }
-            Err(_) => gathered.counts.count_failed(),
+            Err(_) => gathered.count_failed(),
         }
     }
     Ok(())
@@ -133,8 +133,9 @@ impl Mean {
     }
 }
 
+/// What was compared so far.
 #[derive(Default)]
-struct Gathered {
+pub(super) struct Gathered {
     counts: Counts,
     compared: u64,
     topics: Moves,
@@ -148,14 +149,14 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn add(&mut self, tagged: &TaggedRow) {
-        let now = MainTags::from(&tagged.tags);
-        self.counts.count(tagged.earlier.as_ref(), &now);
+    /// Counts one text with its earlier tags, if there are any.
+    pub fn add(&mut self, earlier: Option<&MainTags>, now: &MainTags, masked_text: &str) {
+        self.counts.count(earlier, now);
         self.after_of_all.add(now.confidence);
         if let Some(team) = &now.team {
             *self.load_after.entry(team.clone()).or_default() += 1;
         }
-        let Some(earlier) = &tagged.earlier else { return };
+        let Some(earlier) = earlier else { return };
         self.compared += 1;
         self.before.add(earlier.confidence);
         self.after.add(now.confidence);
@@ -163,11 +164,17 @@ impl Gathered {
             *self.load_before.entry(team.clone()).or_default() += 1;
         }
         let first = |tags: &MainTags| tags.topic().map(str::to_owned);
-        add_move(&mut self.topics, first(earlier), first(&now), &tagged.tags.masked_text);
-        add_move(&mut self.teams, earlier.team.clone(), now.team.clone(), &tagged.tags.masked_text);
+        add_move(&mut self.topics, first(earlier), first(now), masked_text);
+        add_move(&mut self.teams, earlier.team.clone(), now.team.clone(), masked_text);
     }
 
-    fn finish(self) -> Preview {
+    /// Counts a text that could not be tagged.
+    pub fn count_failed(&mut self) {
+        self.counts.count_failed();
+    }
+
+    /// What it comes to.
+    pub fn finish(self) -> Preview {
         let after = if self.compared > 0 { self.after.value() } else { self.after_of_all.value() };
         Preview {
             counts: self.counts,

@@ -62,7 +62,7 @@ impl Tagger for FakeTagger {
             "team": {"team_id": format!("team-{topic}"), "confidence": 0.9, "reason": "r"}, "review": {"needed": false},
             "masked_text": format!("masked {text}"), "tokens": 3, "provenance": made_by(self.taxonomy),
         });
-        Ok(Tagged { tags: serde_json::from_value(tags).unwrap(), vector: Vec::new() })
+        Ok(Tagged { tags: serde_json::from_value(tags).unwrap(), vector: Vec::new(), reading: None })
     }
 
     async fn learn(&self, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {

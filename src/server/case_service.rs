@@ -267,10 +267,12 @@ impl CaseService {
             }
             None => None,
         };
-        let Tagged { tags, vector } = tagged;
+        let Tagged { tags, vector, reading } = tagged;
+        let most = self.config.cases.kept_reading_bytes;
+        let reading = reading.filter(|reading| reading.kept_bytes() <= most).map(|reading| reading.to_case());
         let case = Case::new(feedback, tags, Timestamp::now());
         let request_id = (!request_id.is_empty()).then(|| request_id.to_owned());
-        Ok(NewCase { case: Case { outcome, links, sealed_text, ..case }, vector, request_id })
+        Ok(NewCase { case: Case { outcome, links, sealed_text, reading, ..case }, vector, request_id })
     }
 
     async fn get(&self, id: &str, include_original: bool) -> Result<v1::Case, Status> {
@@ -300,7 +302,8 @@ impl CaseService {
             }
             convert::Wanted::Text(text) => {
                 let feedback = Feedback::from_text(String::new(), text);
-                let Tagged { tags, vector } = work::tag(&*self.tagger, feedback, "", Lane::Interactive, due).await?;
+                let Tagged { tags, vector, .. } =
+                    work::tag(&*self.tagger, feedback, "", Lane::Interactive, due).await?;
                 let topics: Vec<TopicId> = tags.topics.into_iter().map(|topic| topic.topic_id).collect();
                 (SimilarTo::Text { vector, masked_text: tags.masked_text }, topics)
             }

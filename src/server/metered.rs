@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::feedback::Feedback;
 use crate::tagging::corrections::CorrectedCase;
-use crate::tagging::{Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use crate::tagging::{Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use crate::tags::{Provenance, TeamId, TopicId};
 use crate::telemetry::Metrics;
 
@@ -49,6 +49,10 @@ impl Tagger for Metered {
 
     fn provenance(&self) -> Provenance {
         self.inner.provenance()
+    }
+
+    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
+        self.inner.retagger()
     }
 
     fn counts(&self) -> TaggerCounts {

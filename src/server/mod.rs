@@ -19,6 +19,7 @@ mod metered;
 mod panics;
 mod prompt_service;
 mod readiness;
+mod retag_service;
 mod status;
 mod streaming;
 mod tagging_service;
@@ -50,6 +51,7 @@ use self::readiness::{Announcer, Ready};
 use self::wire::v1::assist_service_server::AssistServiceServer;
 use self::wire::v1::case_service_server::CaseServiceServer;
 use self::wire::v1::prompt_service_server::PromptServiceServer;
+use self::wire::v1::retag_service_server::RetagServiceServer;
 use self::wire::v1::tagging_service_server::TaggingServiceServer;
 use self::wire::v1::taxonomy_service_server::TaxonomyServiceServer;
 use crate::cases::seal::Sealer;
@@ -57,6 +59,7 @@ use crate::cases::{CaseStore, TenantId};
 use crate::config::Config;
 use crate::inference::LanguageModel;
 use crate::prompts::{PromptLibrary, PromptLimits};
+use crate::retag::archive::RetagJobs;
 use crate::serving::Publisher;
 use crate::tagging::Tagger;
 use crate::telemetry::Metrics;
@@ -94,6 +97,8 @@ pub struct Served {
     pub prompt_limits: PromptLimits,
     /// Answers prompts; present if one is configured.
     pub language_model: Option<Arc<dyn LanguageModel>>,
+    /// Jobs that re-tag the cases; they are done while the service serves.
+    pub retag_jobs: RetagJobs,
 }
 
 /// Where the service listens.
@@ -143,7 +148,7 @@ pub async fn serve(
     listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Served { publisher, cases, sealer, prompts, prompt_limits, language_model } = served;
+    let Served { publisher, cases, sealer, prompts, prompt_limits, language_model, retag_jobs } = served;
     let serving = Arc::clone(publisher.serving());
     let uncounted: Arc<dyn Tagger> = serving.clone();
     let Listeners { calls: listener, admin } = listeners.into();
@@ -208,6 +213,23 @@ pub async fn serve(
         .accept_compressed(CompressionEncoding::Zstd)
         .send_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Zstd);
+    let retag = retag_service::RetagService {
+        config: Arc::clone(&config),
+        tagger: Arc::clone(&uncounted),
+        cases: Arc::clone(&cases),
+        tenant: TenantId::default(),
+        jobs: retag_jobs.clone(),
+        drain: drain.clone(),
+    };
+    let retag = RetagServiceServer::new(retag)
+        .max_decoding_message_size(max_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
+    let mut retagging = JoinSet::new();
+    retagging.spawn({
+        let (cases, tagger, most) = (Arc::clone(&cases), Arc::clone(&uncounted), config.cases.kept_reading_bytes);
+        async move { retag_jobs.run(cases, tagger, most).await }
+    });
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
@@ -235,6 +257,7 @@ pub async fn serve(
         .add_service(assist)
         .add_service(prompts)
         .add_service(taxonomies)
+        .add_service(retag)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -252,6 +275,8 @@ pub async fn serve(
     }
 
     tracing::info!("draining");
+    // A job in the middle goes on when the service starts again.
+    retagging.shutdown().await;
     probing.set(Fuse::terminated());
     announcer.publish(Ready::NOT).await;
     let delay = Duration::from_millis(config.server.drain_delay_ms);

@@ -1,8 +1,9 @@
 //! Readiness that is true: a service is SERVING only after what stands behind it has answered.
 //!
 //! The tagger is asked to tag one short text until it does. The case store is probed for as long as the service lives; the case
-//! service is ready while both answer. Help for operators is ready with the tagger: without the store the slots that need it say so.
-//! Prompts and taxonomies need nobody, and whether a language model is there is no matter of readiness. The whole (the empty name) is ready while every service is.
+//! service and re-tagging are ready while both answer. Help for operators is ready with the tagger: without the store the slots that need
+//! it say so. Prompts and taxonomies need nobody, and whether a language model is there is no matter of readiness. The whole (the empty
+//! name) is ready while every service is.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::wire::v1::{
-    assist_service_server, case_service_server, prompt_service_server, tagging_service_server, taxonomy_service_server,
+    assist_service_server, case_service_server, prompt_service_server, retag_service_server, tagging_service_server,
+    taxonomy_service_server,
 };
 use super::work;
 use crate::cases::{CaseStore, CaseStoreError};
@@ -63,13 +65,14 @@ impl Ready {
     }
 
     /// Each service by name.
-    pub(super) fn services(self) -> [(&'static str, bool); 5] {
+    pub(super) fn services(self) -> [(&'static str, bool); 6] {
         [
             (tagging_service_server::SERVICE_NAME, self.tagging),
             (case_service_server::SERVICE_NAME, self.cases),
             (assist_service_server::SERVICE_NAME, self.tagging),
             (prompt_service_server::SERVICE_NAME, self.prompts),
             (taxonomy_service_server::SERVICE_NAME, self.prompts),
+            (retag_service_server::SERVICE_NAME, self.cases),
         ]
     }
 }

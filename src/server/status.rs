@@ -16,6 +16,7 @@ use crate::cases::CaseStoreError;
 use crate::inference::LanguageModelError;
 use crate::models::NO_LANGUAGE_MODEL;
 use crate::prompts::{PromptError, PromptIdentity, RunError};
+use crate::retag::archive::{ArchiveError, JobsError};
 use crate::tagging::TaggingError;
 pub(super) use taxonomy::{of_publishing, of_taxonomy};
 
@@ -172,6 +173,34 @@ pub(super) fn of_uses(error: UsesError) -> Status {
             retryable(Code::Unavailable, "what operators did with suggestions can't be kept")
         }
     }
+}
+
+/// The status of cases that could not be tagged anew.
+pub(super) fn of_archive(error: ArchiveError) -> Status {
+    match error {
+        ArchiveError::Cases(error) => of_cases(error),
+        ArchiveError::Tagging(error) => of_tagging(error, ""),
+        ArchiveError::TooMany { .. } => Faults::one("sample", error.to_string()),
+        ArchiveError::Thread(_) => internal(&error.to_string()),
+    }
+}
+
+/// The status of a job that can't be had.
+pub(super) fn of_jobs(error: JobsError) -> Status {
+    match error {
+        JobsError::Full { .. } => overloaded(error.to_string()),
+        JobsError::NotFound { .. } => Status::not_found(error.to_string()),
+        JobsError::Journal { .. } => {
+            tracing::error!(reason = %error, "jobs can't be kept");
+            retryable(Code::Unavailable, "jobs can't be kept")
+        }
+        JobsError::Thread(_) => internal(&error.to_string()),
+    }
+}
+
+/// FAILED_PRECONDITION: what tags here can't tag stored cases anew.
+pub(super) fn no_retagger() -> Status {
+    Status::failed_precondition("the tagger of this service can't tag stored cases anew")
 }
 
 /// FAILED_PRECONDITION: there is no language model. The details say how to get one.

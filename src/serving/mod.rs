@@ -19,7 +19,7 @@ pub use publisher::{Kept, MakeGeneration, PublishRequest, Published, Publisher, 
 use crate::assist::Assistant;
 use crate::feedback::Feedback;
 use crate::tagging::corrections::CorrectedCase;
-use crate::tagging::{Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use crate::tagging::{Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use crate::tags::{Provenance, TeamId, TopicId};
 use crate::taxonomy::Taxonomy;
 
@@ -109,6 +109,10 @@ impl Tagger for Serving {
 
     fn provenance(&self) -> Provenance {
         self.current().tagger.provenance()
+    }
+
+    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
+        self.current().tagger.retagger()
     }
 
     fn counts(&self) -> TaggerCounts {

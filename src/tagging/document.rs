@@ -65,13 +65,18 @@ impl Document {
             (None, Body::Text(text)) => vec![DocumentText::new(None, Speaker::Customer, text)],
             (None, Body::Turns(_)) => Vec::new(),
         };
+        Self::of(texts, turns.is_some())
+    }
+
+    /// Of texts made ready.
+    pub fn of(texts: Vec<DocumentText>, is_transcript: bool) -> Self {
         let voices = [Speaker::Customer, Speaker::Operator]
             .into_iter()
             .map(|speaker| Voice::of(speaker, &texts))
             .filter(|voice| !voice.sentences.is_empty())
             .collect();
         let has_instructions = texts.iter().any(|text| !text.instructions.is_empty());
-        Self { texts, is_transcript: turns.is_some(), has_instructions, voices }
+        Self { texts, is_transcript, has_instructions, voices }
     }
 
     /// Language of the whole: that of most words, where the texts differ.
@@ -119,7 +124,11 @@ impl Document {
 
 impl DocumentText {
     fn new(turn: Option<u32>, speaker: Speaker, original: &str) -> Self {
-        let prepared = prepare(original);
+        Self::of(turn, speaker, prepare(original))
+    }
+
+    /// Of a text made ready.
+    pub fn of(turn: Option<u32>, speaker: Speaker, prepared: Prepared) -> Self {
         let lower = prepared.clean().chars().map(lower_letter).collect();
         let instructions = match speaker {
             Speaker::Customer => instructions(&prepared),

@@ -1,5 +1,7 @@
 //! The tagger itself: one walk from feedback to tags on the compute pool.
 
+mod anew;
+
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
@@ -17,10 +19,10 @@ use super::sentiment::{Polarity, mean_polarity, sentiment_of};
 use super::signals::{has_sentiment, signals_in_turn, signals_of, without_facts};
 use super::topics::topics_of;
 use super::votes::{Votes, thoughts};
-use super::{Lane, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use super::{Lane, Reading as KeptReading, Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use crate::feedback::{Body, CharSpan, Feedback, FeedbackKind, Speaker};
 use crate::inference::{
-    Begun, CacheCounts, ComputePool, EncodeInput, EncodePlan, Encoder, Encoding, EncodingCache, InferenceError,
+    Begun, CacheCounts, ComputePool, Depth, EncodeInput, EncodePlan, Encoder, Encoding, EncodingCache, InferenceError,
     PassOutput, PoolCounts, PoolError, Role,
 };
 use crate::tags::{
@@ -274,6 +276,10 @@ impl Tagger for TaggingEngine {
         self.walk.provenance_with(&self.walk.corrections())
     }
 
+    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
+        Some(Arc::new(Self { pool: Arc::clone(&self.pool), walk: Arc::clone(&self.walk) }))
+    }
+
     fn counts(&self) -> TaggerCounts {
         let PoolCounts { queued_tokens, batches, batch_tokens } = self.pool.counts();
         let CacheCounts { hits, misses } = self.walk.cache.counts();
@@ -447,7 +453,26 @@ impl Walk {
     fn finish(&self, work: &Work, passes: Vec<PassOutput>) -> Tagged {
         let Work { feedback, document, .. } = work;
         let mut encodings = self.encodings(work, passes);
-        let reading = Reading::new(&self.judge, document, &encodings);
+        let tags = self.tags(feedback, document, &encodings);
+        let (dimension, encoder) = (self.encoder.dimension(), &self.provenance.encoder_sha256);
+        let reading = KeptReading::pack(document, &encodings, dimension, encoder);
+        let mut vector = if encodings.is_empty() { Vec::new() } else { encodings.swap_remove(0).vector };
+        // A deep vector begins with the one that texts are compared by.
+        vector.truncate(dimension);
+        Tagged { tags, vector, reading: Some(reading) }
+    }
+
+    /// Length of the vectors that the heads look at.
+    fn vector_length(&self) -> usize {
+        match self.judge.depth() {
+            Depth::Top => self.encoder.dimension(),
+            Depth::Deep => self.encoder.deep_dimension(),
+        }
+    }
+
+    /// All that follows from what the encoder says, now or before; the encodings are those of the document's voices.
+    fn tags(&self, feedback: &Feedback, document: &Document, encodings: &[Encoding]) -> Tags {
+        let reading = Reading::new(&self.judge, document, encodings);
         let hits = rule_hits(&self.judge, document);
 
         let speaker = document.voices.first().map_or(Speaker::Customer, |voice| voice.speaker);
@@ -486,7 +511,7 @@ impl Walk {
         let truncated = encodings.iter().any(|encoding| encoding.truncated);
         let tokens = encodings.iter().map(|encoding| encoding.tokens as u32).sum();
         let turns = if document.is_transcript { self.turn_tags(&reading, &hits, &signals) } else { Vec::new() };
-        let tags = Tags {
+        Tags {
             sentiment: overall_polarity(&reading).map(sentiment_of),
             sentiment_trend: trend(&turns),
             review: review(document, &topics, team_unclear, language, truncated),
@@ -499,12 +524,7 @@ impl Walk {
             signals,
             turns,
             tokens,
-        };
-        drop(reading);
-        let mut vector = if encodings.is_empty() { Vec::new() } else { encodings.swap_remove(0).vector };
-        // A deep vector begins with the one that texts are compared by.
-        vector.truncate(self.encoder.dimension());
-        Tagged { tags, vector }
+        }
     }
 
     fn turn_tags(&self, reading: &Reading<'_>, hits: &[RuleHit], signals: &[SignalTag]) -> Vec<TurnTags> {

@@ -12,6 +12,7 @@ mod engine;
 mod examples;
 pub mod heads;
 mod judge;
+mod kept;
 mod opinions;
 mod patience;
 mod reading;
@@ -34,9 +35,11 @@ pub use engine::{EncoderIdentity, EngineError, SentimentAt, TaggingEngine, Taggi
 pub use examples::{ExampleVectors, ExamplesError};
 pub use judge::JudgeError;
 pub(crate) use judge::{Unseen, weight_beside_examples};
+pub use kept::Reading;
 pub use patience::tag_patiently;
 pub(crate) use sentiment::labelled_examples as sentiment_examples;
 
+use crate::cases::{Case, VectoredCase};
 use crate::feedback::{Feedback, named_enum};
 pub use crate::inference::Lane;
 use crate::tags::{Provenance, Tags, TeamId, TopicId};
@@ -49,6 +52,8 @@ pub struct Tagged {
     pub tags: Tags,
     /// The encoder's vector of the whole text, unit length: `[hidden]`.
     pub vector: Vec<f32>,
+    /// What the encoder made of the text, to be kept beside it; `None` from a tagger without an encoder.
+    pub reading: Option<Reading>,
 }
 
 /// Why a piece of feedback could not be tagged.
@@ -164,6 +169,32 @@ pub trait Tagger: Send + Sync + 'static {
     /// What makes the tags at the moment.
     fn provenance(&self) -> Provenance;
 
+    /// What tags stored cases anew, with all that makes tags at this moment: it stays the same, whatever serves later. `None` if this
+    /// tagger can't.
+    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
+        None
+    }
+
     /// What was done, and waits.
     fn counts(&self) -> TaggerCounts;
+}
+
+/// Tags stored cases anew, in bulk. A language model is not asked.
+#[async_trait]
+pub trait Retagger: Send + Sync + 'static {
+    /// What makes the tags. But for corrections, which are learnt all the time, it stays the same.
+    fn provenance(&self) -> Provenance;
+
+    /// Tags of cases from what is kept of them ([`Case::reading`]), without the encoder; in their order. `None` for each whose text has
+    /// to be read anew: nothing is kept of it, or what another encoder made of it.
+    ///
+    /// # Errors
+    /// [`TaggingError::Overloaded`] if the queue stays full for long, [`TaggingError::Internal`].
+    async fn from_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError>;
+
+    /// Tags of a case from its masked text, which the encoder reads. Evidence is in characters of that.
+    ///
+    /// # Errors
+    /// As [`Tagger::tag`]; [`TaggingError::Overloaded`] only if the queue stays full for long.
+    async fn anew(&self, case: &Case) -> Result<Tagged, TaggingError>;
 }

@@ -1,5 +1,6 @@
 //! Tagging for work in bulk, where nobody waits for a single text.
 
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use crate::feedback::Feedback;
@@ -15,10 +16,18 @@ pub(super) const OVERLOAD_PATIENCE: Duration = Duration::from_secs(120);
 /// # Errors
 /// As [`Tagger::tag`]; [`TaggingError::Overloaded`] only if the queue stays full for two minutes.
 pub async fn tag_patiently(feedback: &Feedback, tagger: &dyn Tagger) -> Result<Tagged, TaggingError> {
+    patiently(|| tagger.tag(feedback.clone(), Urgency::BULK)).await
+}
+
+/// Does some work, and again as long as a full queue turns it away.
+pub(super) async fn patiently<T, F>(mut work: impl FnMut() -> F) -> Result<T, TaggingError>
+where
+    F: Future<Output = Result<T, TaggingError>>,
+{
     let give_up = Instant::now() + OVERLOAD_PATIENCE;
     let mut pause = Duration::from_millis(10);
     loop {
-        match tagger.tag(feedback.clone(), Urgency::BULK).await {
+        match work().await {
             Err(TaggingError::Overloaded { .. }) if Instant::now() < give_up => {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(1));

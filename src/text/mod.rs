@@ -26,7 +26,7 @@ pub use transcript::parse_transcript;
 pub use words::Word;
 
 use masking::Masked;
-use offsets::CharTable;
+use offsets::{CharTable, count};
 
 /// One text made ready. All offsets are characters of [`Prepared::clean`] unless said otherwise.
 #[derive(Debug, Clone)]
@@ -46,6 +46,19 @@ pub(crate) fn words_as_they_stand(text: &str) -> Vec<Word> {
 /// The words of a text that was masked before; its placeholders are none.
 pub(crate) fn words_of_masked(text: &str) -> Vec<Word> {
     words::words(text, &masking::placeholder_spans(text))
+}
+
+/// What a clean text does not say of itself, so that a [`Prepared`] can be had of it again without the original.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origins {
+    /// Language of the text.
+    pub language: Language,
+    /// Its sentences.
+    pub sentences: Vec<CharSpan>,
+    /// Its placeholders, in order.
+    pub placeholders: Vec<CharSpan>,
+    /// One span of the original for each character.
+    pub characters: Vec<CharSpan>,
 }
 
 /// Normalises, masks and splits one text. Takes time linear in its length.
@@ -83,6 +96,33 @@ impl Prepared {
     /// Words in order; placeholders are none.
     pub fn words(&self) -> &[Word] {
         &self.words
+    }
+
+    /// What leads back to the original, and what was found when it was there.
+    pub(crate) fn origins(&self) -> Origins {
+        Origins {
+            language: self.language,
+            sentences: self.sentences.clone(),
+            placeholders: self.masked.placeholders.clone(),
+            characters: self.masked.origin.clone(),
+        }
+    }
+
+    /// A text made ready before, from its clean form and its origins; what was masked in it is not known any more. `None` if they do
+    /// not belong together.
+    pub(crate) fn restored(clean: String, origins: Origins) -> Option<Self> {
+        let Origins { language, sentences, placeholders, characters: origin } = origins;
+        let length = count(clean.chars().count());
+        let fits = |spans: &[CharSpan]| {
+            spans.last().is_none_or(|last| last.end <= length) && spans.is_sorted_by(|one, next| one.end <= next.start)
+        };
+        if count(origin.len()) != length || !fits(&sentences) || !fits(&placeholders) {
+            return None;
+        }
+        let words = words::words(&clean, &placeholders);
+        let table = CharTable::new(&clean);
+        let masked = Masked { text: clean, origin, items: Vec::new(), placeholders };
+        Some(Self { language, sentences, table, words, masked })
     }
 
     /// The part of [`Prepared::clean`] under `span`; what lies past its end is left out.

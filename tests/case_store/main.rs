@@ -12,6 +12,7 @@ mod behaviour;
 mod carrying;
 mod filters;
 mod model;
+mod retagging;
 mod sample;
 mod search;
 mod stores;

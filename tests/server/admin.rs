@@ -33,7 +33,8 @@ async fn life_and_readiness_are_told_apart() {
     assert_eq!(get(&service, "/livez").await, (200, "alive\n".to_owned()));
     let not_ready = "otklik.v1.TaggingService not ready\notklik.v1.CaseService not ready\n\
                      otklik.v1.AssistService not ready\notklik.v1.PromptService ready\n\
-                     otklik.v1.TaxonomyService ready\n";
+                     otklik.v1.TaxonomyService ready\n\
+                     otklik.v1.RetagService not ready\n";
     eventually("prompts are ready", async || get(&service, "/readyz").await == (503, not_ready.to_owned())).await;
 
     service.tagger.broken.store(false, Ordering::SeqCst);
@@ -41,7 +42,8 @@ async fn life_and_readiness_are_told_apart() {
     service.store.silent.store(true, Ordering::SeqCst);
     let half = "otklik.v1.TaggingService ready\notklik.v1.CaseService not ready\n\
                 otklik.v1.AssistService ready\notklik.v1.PromptService ready\n\
-                otklik.v1.TaxonomyService ready\n";
+                otklik.v1.TaxonomyService ready\n\
+                otklik.v1.RetagService not ready\n";
     eventually("the store is gone", async || get(&service, "/readyz").await == (503, half.to_owned())).await;
     assert_eq!(get(&service, "/livez").await.0, 200);
     assert_eq!(get(&service, "/").await.0, 404);

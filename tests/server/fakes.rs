@@ -1,18 +1,18 @@
 //! What stands behind the service in these tests: a tagger that does as the text says, and a store in memory.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use otklik::cases::{
     Amendment, Case, CaseFilter, CasePage, CaseStore, CaseStoreError, Erasure, MatchedBy, NewCase, RequestMark,
-    SimilarCase, SimilarCases, SimilarQuery, SimilarTo, TenantId, UpsertOutcome, VectoredCase,
+    RetagOutcome, Retagging, SimilarCase, SimilarCases, SimilarQuery, SimilarTo, TenantId, UpsertOutcome, VectoredCase,
 };
 use otklik::feedback::{Body, CharSpan, Feedback};
 use otklik::tagging::corrections::{Background, CorrectedCase, Corrections, TextFeatures};
-use otklik::tagging::{Consult, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use otklik::tagging::{Consult, Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use otklik::tags::*;
 use tokio::sync::Semaphore;
 
@@ -35,6 +35,8 @@ pub struct FakeTagger {
     pub consulted: Mutex<Vec<Option<Consult>>>,
     /// The real thing, asked by a tagger that has nothing else to go by.
     pub corrections: Mutex<Corrections>,
+    /// Topic and team that stored cases are given when they are tagged anew.
+    pub renewed: Mutex<Renewed>,
 }
 
 impl Default for FakeTagger {
@@ -51,6 +53,7 @@ impl Default for FakeTagger {
             consults: AtomicBool::new(false),
             consulted: Mutex::new(Vec::new()),
             corrections: Mutex::new(Corrections::new(100, &background())),
+            renewed: Mutex::new(Renewed { topic: "payments_transfers".into(), team: "payments".into() }),
         }
     }
 }
@@ -65,6 +68,11 @@ impl Drop for InWork<'_> {
 }
 
 impl FakeTagger {
+    /// From now on stored cases are tagged anew with this topic and team.
+    pub fn renew(&self, topic: &str, team: &str) {
+        *self.renewed.lock().unwrap() = Renewed { topic: topic.to_owned(), team: team.to_owned() };
+    }
+
     pub fn count(counter: &AtomicUsize) -> usize {
         counter.load(Ordering::SeqCst)
     }
@@ -115,7 +123,7 @@ impl Tagger for FakeTagger {
         if !corrections.is_empty() {
             vote(&corrections, &mut tags, vector(&text));
         }
-        Ok(Tagged { tags, vector: vector(&text) })
+        Ok(Tagged { tags, vector: vector(&text), reading: None })
     }
 
     async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
@@ -143,6 +151,10 @@ impl Tagger for FakeTagger {
         ["payments", "logistics"].contains(&id.as_str())
     }
 
+    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
+        Some(Arc::new(self.renewed.lock().unwrap().clone()))
+    }
+
     fn counts(&self) -> TaggerCounts {
         TaggerCounts { queued_tokens: 7, batches: 2, batch_tokens: 40, cache_hits: 3, cache_misses: 1 }
     }
@@ -158,6 +170,36 @@ impl Tagger for FakeTagger {
             corrections_version: String::new(),
             language_model: None,
         }
+    }
+}
+
+/// Tags stored cases with one topic and team; their texts need not be read.
+#[derive(Debug, Clone)]
+pub struct Renewed {
+    topic: String,
+    team: String,
+}
+
+#[async_trait]
+impl Retagger for Renewed {
+    fn provenance(&self) -> Provenance {
+        let prototypes_version = format!("{}/{}", self.topic, self.team);
+        Provenance { prototypes_version, ..FakeTagger::default().provenance() }
+    }
+
+    async fn from_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError> {
+        let renewed = |stored: &VectoredCase| {
+            let mut tags = stored.case.tags.clone();
+            tags.topics[0].topic_id = TopicId::new(self.topic.as_str());
+            tags.team.team_id = TeamId::new(self.team.as_str());
+            tags.provenance = self.provenance();
+            Some(tags)
+        };
+        Ok(cases.iter().map(renewed).collect())
+    }
+
+    async fn anew(&self, _: &Case) -> Result<Tagged, TaggingError> {
+        Err(TaggingError::Internal("nothing has to be read".into()))
     }
 }
 
@@ -270,6 +312,8 @@ fn matches(case: &Case, filter: &CaseFilter) -> bool {
         && filter.corrected.is_none_or(|corrected| corrected == case.correction.is_some())
         && listed(&filter.channels, case.channel.as_ref())
         && (filter.customer_id.is_none() || filter.customer_id == case.customer_id)
+        && (filter.not_made_by.is_none() || filter.not_made_by != case.made_by_version())
+        && (filter.read_by.is_none() || filter.read_by == case.reading.as_ref().map(|kept| kept.encoder_sha256.clone()))
 }
 
 #[async_trait]
@@ -298,6 +342,20 @@ impl CaseStore for MemoryStore {
         let found = found.ok_or_else(|| CaseStoreError::NotFound { id: id.to_owned() })?;
         found.case = found.case.clone().amended(amendment);
         Ok(VectoredCase { case: found.case.clone(), vector: found.vector.clone() })
+    }
+
+    async fn retag(&self, tenant: &TenantId, cases: Vec<Retagging>) -> Result<Vec<RetagOutcome>, CaseStoreError> {
+        self.answers().await?;
+        let mut stored = self.cases.lock().unwrap();
+        let written = cases.into_iter().map(|new| {
+            let Some(found) = stored.get_mut(&(tenant.clone(), new.case.id.clone())) else { return RetagOutcome::Gone };
+            if found.case.state() != new.seen {
+                return RetagOutcome::Outdated;
+            }
+            found.case = found.case.taking_tags_of(new.case);
+            RetagOutcome::Written
+        });
+        Ok(written.collect())
     }
 
     async fn page(

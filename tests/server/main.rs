@@ -14,6 +14,7 @@ mod life;
 mod limits;
 mod load;
 mod prompts;
+mod retag;
 mod tagging;
 mod taxonomy;
 mod writing;
@@ -87,6 +88,8 @@ impl Service {
         config.server.probe_interval_ms = 20;
         let folder = tempfile::tempdir().unwrap();
         config.taxonomy.dir = folder.path().join("taxonomy");
+        let jobs = tempfile::tempdir().unwrap();
+        config.retag.dir = jobs.path().to_owned();
         adjust(&mut config);
         let (tagger, store) = (Arc::new(tagger), Arc::new(store));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -99,6 +102,7 @@ impl Service {
         let ended = tokio::spawn({
             let (tagger, store) = (tagger.clone(), store.clone());
             async move {
+                let _jobs = jobs;
                 let told = async { stopped.await.unwrap_or(()) };
                 let listeners = Listeners { calls: listener, admin: Some(admin_listener) };
                 let prompts = Arc::new(PromptLibrary::open(config.prompts.dir.as_deref()).unwrap());
@@ -108,7 +112,8 @@ impl Service {
                     .map(|model| Arc::new(PromptWriter::new(prompts.clone(), model, prompt_limits)) as Arc<dyn Writer>);
                 let publisher = generations::publisher(&config, tagger, store.clone(), writer).await;
                 let cases = store;
-                let served = Served { publisher, cases, sealer, prompts, prompt_limits, language_model };
+                let retag_jobs = otklik::assembly::retag_jobs(&config).unwrap();
+                let served = Served { publisher, cases, sealer, prompts, prompt_limits, language_model, retag_jobs };
                 serve(&config, served, listeners, told).await
             }
         });

@@ -274,6 +274,14 @@ impl Engine {
         record.map(|record| Ok(VectoredCase { case: case(&record)?, vector: dense(record.vector)? })).transpose()
     }
 
+    /// The cases, with their vectors, of those of some points that exist.
+    pub(super) fn vectored_cases(&self, points: &[Uuid]) -> Result<HashMap<Uuid, VectoredCase>, EngineFault> {
+        let records = self.retrieve(points, &[CASE], Some(&[DENSE]))?;
+        let read = records.into_iter().filter_map(|record| Some((uuid(record.id)?, record)));
+        read.map(|(id, record)| Ok((id, VectoredCase { case: case(&record)?, vector: dense(record.vector)? })))
+            .collect()
+    }
+
     /// The cases most like a text, best first.
     pub(super) fn similar(
         &self,

@@ -43,8 +43,8 @@ use self::owner::{Command, CopyFolder, Owner, Rhythm, Shared};
 pub use self::records::SnapshotRecord;
 use super::point::point_id;
 use super::{
-    Amendment, Case, CaseFilter, CasePage, CaseStore, CaseStoreError, Erasure, NewCase, SimilarCases, SimilarQuery,
-    SimilarTo, TenantId, UpsertOutcome, VectoredCase, checks, plan,
+    Amendment, Case, CaseFilter, CasePage, CaseStore, CaseStoreError, Erasure, NewCase, RetagOutcome, Retagging,
+    SimilarCases, SimilarQuery, SimilarTo, TenantId, UpsertOutcome, VectoredCase, checks, plan,
 };
 
 pub use super::checks::{MAX_BATCH, MAX_PAGE, MAX_SIMILAR};
@@ -229,6 +229,15 @@ impl CaseStore for EdgeStore {
         checks::amendment(&amendment)?;
         let (tenant, id, amendment) = (tenant.clone(), id.to_owned(), Box::new(amendment));
         self.ask(|reply| Command::Amend { tenant, id, amendment, reply }).await
+    }
+
+    async fn retag(&self, tenant: &TenantId, cases: Vec<Retagging>) -> Result<Vec<RetagOutcome>, CaseStoreError> {
+        checks::retaggings(&cases)?;
+        if cases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tenant = tenant.clone();
+        self.ask(|reply| Command::Retag { tenant, cases, reply }).await
     }
 
     async fn page(

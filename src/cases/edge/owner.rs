@@ -24,7 +24,9 @@ use super::folder::StoreFolder;
 use super::journal::{Journal, JournalFault};
 use crate::cases::plan::{self, UpsertPlan};
 use crate::cases::point::point_id;
-use crate::cases::{Amendment, Case, CaseStoreError, NewCase, TenantId, UpsertOutcome, VectoredCase};
+use crate::cases::{
+    Amendment, Case, CaseStoreError, NewCase, RetagOutcome, Retagging, TenantId, UpsertOutcome, VectoredCase,
+};
 
 /// Commands in one transaction of the journal.
 const GROUP_COMMANDS: usize = 64;
@@ -48,6 +50,8 @@ pub(super) enum Command {
     Upsert { cases: Vec<StoredCase>, reply: Reply<Vec<UpsertOutcome>> },
     /// Keeps what is said of a case.
     Amend { tenant: TenantId, id: String, amendment: Box<Amendment>, reply: Reply<VectoredCase> },
+    /// Writes tags that were made anew.
+    Retag { tenant: TenantId, cases: Vec<Retagging>, reply: Reply<Vec<RetagOutcome>> },
     /// Writes everything out and holds still while the folder is copied.
     Copy { copy: CopyFolder, reply: Reply<()> },
     /// Deletes what a filter matches.
@@ -61,6 +65,7 @@ impl Command {
         match self {
             Command::Upsert { reply, .. } => reply.is_closed(),
             Command::Amend { reply, .. } => reply.is_closed(),
+            Command::Retag { reply, .. } => reply.is_closed(),
             Command::Copy { reply, .. } => reply.is_closed(),
             Command::Delete { reply, .. } => reply.is_closed(),
             Command::Close { .. } => false,
@@ -136,6 +141,7 @@ enum Outcome {
     Deleted(u64),
     /// `None` if there is no such case.
     Amended(Option<Box<VectoredCase>>),
+    Retagged(Vec<RetagOutcome>),
 }
 
 /// When the owner thread does what nobody asks for.
@@ -238,15 +244,15 @@ impl Owner {
     }
 
     /// Commands that can be journalled together, and the first one after them. A deletion never follows an upsert in one group:
-    /// its filter is matched against what the engine holds, and must not miss what was just stored. What is said of a case goes
-    /// alone: it is read with what the engine holds of the case, and what comes after it reads it. So does a case that was in the
+    /// its filter is matched against what the engine holds, and must not miss what was just stored. What is said of a case and new
+    /// tags go alone: it is read with what the engine holds of the case, and what comes after it reads it. So does a case that was in the
     /// group before.
     fn gather(&self, first: Command) -> (Vec<Command>, Option<Command>) {
         let mut group = vec![first];
         let mut cases = 0;
         let mut has_upsert = false;
         loop {
-            if let Some(Command::Amend { .. }) = group.last() {
+            if let Some(Command::Amend { .. } | Command::Retag { .. }) = group.last() {
                 return (group, None);
             }
             if let Some(Command::Upsert { cases: added, .. }) = group.last() {
@@ -257,7 +263,12 @@ impl Owner {
                 return (group, None);
             }
             match self.commands.try_recv() {
-                Ok(command @ (Command::Close { .. } | Command::Amend { .. } | Command::Copy { .. })) => {
+                Ok(
+                    command @ (Command::Close { .. }
+                    | Command::Amend { .. }
+                    | Command::Retag { .. }
+                    | Command::Copy { .. }),
+                ) => {
                     return (group, Some(command));
                 }
                 Ok(command @ Command::Delete { .. }) if has_upsert => return (group, Some(command)),
@@ -292,6 +303,7 @@ impl Owner {
                         (Command::Amend { id, reply, .. }, Outcome::Amended(amended)) => {
                             drop(reply.send(amended.map(|case| *case).ok_or(CaseStoreError::NotFound { id })));
                         }
+                        (Command::Retag { reply, .. }, Outcome::Retagged(outcomes)) => drop(reply.send(Ok(outcomes))),
                         _ => {}
                     }
                 }
@@ -304,6 +316,7 @@ impl Owner {
                         Command::Upsert { reply, .. } => drop(reply.send(Err(error()))),
                         Command::Delete { reply, .. } => drop(reply.send(Err(error()))),
                         Command::Amend { reply, .. } => drop(reply.send(Err(error()))),
+                        Command::Retag { reply, .. } => drop(reply.send(Err(error()))),
                         Command::Close { reply } | Command::Copy { reply, .. } => drop(reply.send(Err(error()))),
                     }
                 }
@@ -480,6 +493,10 @@ fn plan(engine: &Engine, group: &mut [Command]) -> Result<Vec<(Option<Change>, O
                 let (change, amended) = plan_amendment(engine, tenant, id, amendment)?;
                 (change, Outcome::Amended(amended.map(Box::new)))
             }
+            Command::Retag { tenant, cases, .. } => {
+                let (stored, outcomes) = plan_retagging(engine, tenant, std::mem::take(cases))?;
+                ((!stored.is_empty()).then_some(Change::Upsert(stored)), Outcome::Retagged(outcomes))
+            }
             Command::Close { .. } | Command::Copy { .. } => continue,
         });
     }
@@ -525,6 +542,23 @@ fn plan_amendment(
     let stored = StoredCase::new(tenant, new).map_err(unstorable)?;
     let amended = VectoredCase { case: stored.case.clone(), vector: stored.vector.clone() };
     Ok((Some(Change::Upsert(vec![stored])), Some(amended)))
+}
+
+/// The cases whose new tags still fit them, to be stored in the place of those with the old ones.
+fn plan_retagging(
+    engine: &Engine,
+    tenant: &TenantId,
+    cases: Vec<Retagging>,
+) -> Result<(Vec<StoredCase>, Vec<RetagOutcome>), EngineFault> {
+    let points: Vec<Uuid> = cases.iter().map(|new| point_id(tenant, &new.case.id)).collect();
+    let mut stored = engine.vectored_cases(&points)?;
+    let (mut planned, mut outcomes) = (Vec::with_capacity(cases.len()), Vec::with_capacity(cases.len()));
+    for (point, new) in points.into_iter().zip(cases) {
+        let (write, outcome) = plan::retag(tenant, stored.remove(&point), new).map_err(unstorable)?;
+        planned.extend(write);
+        outcomes.push(outcome);
+    }
+    Ok((planned, outcomes))
 }
 
 fn unstorable(problem: String) -> EngineFault {

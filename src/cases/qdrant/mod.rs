@@ -48,8 +48,8 @@ use super::edge::gate::ComputeGate;
 use super::plan::{self, StoredCase, UpsertPlan};
 use super::point::point_id;
 use super::{
-    Amendment, Case, CaseFilter, CasePage, CaseStore, CaseStoreError, Erasure, NewCase, SimilarCases, SimilarQuery,
-    TenantId, UpsertOutcome, VectoredCase, checks,
+    Amendment, Case, CaseFilter, CasePage, CaseStore, CaseStoreError, Erasure, NewCase, RetagOutcome, Retagging,
+    SimilarCases, SimilarQuery, TenantId, UpsertOutcome, VectoredCase, checks,
 };
 
 /// Locks among which the cases are spread.
@@ -229,6 +229,32 @@ impl Inner {
         Ok(amended)
     }
 
+    async fn retag(&self, tenant: TenantId, cases: Vec<Retagging>) -> Result<Vec<RetagOutcome>, CaseStoreError> {
+        let points: Vec<Uuid> = cases.iter().map(|new| point_id(&tenant, &new.case.id)).collect();
+        let _shared = self.in_time(self.writes.read()).await?;
+        let _alone = self.lock(&points).await?;
+        let mut read = self.points.read(&points, Parts::CaseAndVector).await?;
+        read.retain(|_, point| point.is_of(&tenant));
+        let planned = self.gate.run(move || {
+            let (mut batch, mut outcomes) = (Vec::with_capacity(cases.len()), Vec::with_capacity(cases.len()));
+            for (index, (point, new)) in points.into_iter().zip(cases).enumerate() {
+                let stored = read.remove(&point).map(with_vector).transpose()?;
+                let (write, outcome) = plan::retag(&tenant, stored, new).map_err(unstorable)?;
+                if let Some(stored) = write {
+                    let point = mapping::point(stored);
+                    fits(&point, || format!("cases[{index}].case"))?;
+                    batch.push(point);
+                }
+                outcomes.push(outcome);
+            }
+            Ok((batch, outcomes))
+        });
+        let (batch, outcomes) = planned.await?;
+        // A case that another process has deleted in the meantime stays deleted.
+        self.points.write(batch, UpdateMode::UpdateOnly).await?;
+        Ok(outcomes)
+    }
+
     async fn delete(&self, tenant: TenantId, filter: CaseFilter) -> Result<u64, CaseStoreError> {
         let filter = server_filter(&tenant, &filter);
         let _alone = self.in_time(self.writes.write()).await?;
@@ -285,6 +311,15 @@ impl CaseStore for QdrantStore {
         checks::amendment(&amendment)?;
         let (tenant, id) = (tenant.clone(), id.to_owned());
         self.write(move |inner| async move { inner.amend(tenant, id, amendment).await }).await
+    }
+
+    async fn retag(&self, tenant: &TenantId, cases: Vec<Retagging>) -> Result<Vec<RetagOutcome>, CaseStoreError> {
+        checks::retaggings(&cases)?;
+        if cases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tenant = tenant.clone();
+        self.write(move |inner| async move { inner.retag(tenant, cases).await }).await
     }
 
     async fn page(

@@ -16,8 +16,8 @@ use crate::cases::edge::sample;
 use crate::cases::plan::StoredCase;
 use crate::cases::point::{DENSE, Field, point_id};
 use crate::cases::{
-    Amendment, Case, CaseFilter, CaseStore, CaseStoreError, Correction, NewCase, Outcome, OutcomeStatus, SearchMode,
-    SimilarQuery, SimilarTo, TenantId, UpsertOutcome,
+    Amendment, Case, CaseFilter, CaseReading, CaseStore, CaseStoreError, Correction, NewCase, NewTags, Outcome,
+    OutcomeStatus, RetagOutcome, Retagging, SearchMode, SimilarQuery, SimilarTo, TagPart, TenantId, UpsertOutcome,
 };
 use crate::feedback::{FeedbackKind, Score, ScoreMetric};
 use crate::tags::TeamId;
@@ -600,4 +600,45 @@ async fn a_write_whose_caller_left_runs_to_its_end() {
     // Closing waits for it.
     store.close().await.unwrap();
     assert_eq!(fake.collections()[0].1, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_tags_are_written_where_the_case_is_still_the_same_and_filters_tell_what_made_them() {
+    let fake = Fake::default();
+    let server = fake.start(None).await;
+    let store = QdrantStore::open(options(&server.url())).await.unwrap();
+    store.upsert(&tenant(), vec![new("1", 0.0), new("2", 0.1), new("3", 0.2)]).await.unwrap();
+    let seen = store.get_many(&tenant(), &["1", "2", "3"].map(str::to_owned)).await.unwrap();
+    store.amend(&tenant(), "2", corrected("cards")).await.unwrap();
+    store.delete(&tenant(), &by_ids(&["3"])).await.unwrap();
+    let version = |case: &Case| case.tags.provenance.version();
+    let retagging = |case: &Case| {
+        let mut tags = case.tags.clone();
+        tags.team.team_id = TeamId::new("mobile");
+        tags.provenance.prototypes_version = "sha256:ffff".to_owned();
+        let reading = CaseReading { encoder_sha256: ENCODER.to_owned(), packed: "AA".to_owned() };
+        let new = NewTags { tags, encoded: true, reading: Some(reading) };
+        Retagging { seen: case.state(), case: case.clone().retagged(new, TagPart::ALL, "job-1") }
+    };
+    let mut retaggings: Vec<Retagging> = seen.iter().map(retagging).collect();
+    retaggings.sort_by(|one, other| one.case.id.cmp(&other.case.id));
+    let outcomes = store.retag(&tenant(), retaggings.clone()).await.unwrap();
+    assert_eq!(outcomes, [RetagOutcome::Written, RetagOutcome::Outdated, RetagOutcome::Gone]);
+    // The call again: what was written is another case by now.
+    let again = store.retag(&tenant(), retaggings).await.unwrap();
+    assert_eq!(again, [RetagOutcome::Outdated, RetagOutcome::Outdated, RetagOutcome::Gone]);
+    let first = store.get(&tenant(), "1").await.unwrap();
+    assert_eq!((first.tags.team.team_id.as_str(), first.retagged.is_some()), ("mobile", true));
+    assert_eq!(store.get(&tenant(), "2").await.unwrap().tags, sample::case("2").tags);
+    let count = async |filter: CaseFilter| store.count(&tenant(), &filter).await.unwrap();
+    let of = |version: String| CaseFilter { not_made_by: Some(version), ..CaseFilter::default() };
+    assert_eq!((count(of(version(&first))).await, count(of(version(&sample::case("1")))).await), (1, 1));
+    let read_by = CaseFilter { read_by: Some(ENCODER.to_owned()), ..CaseFilter::default() };
+    assert_eq!(count(read_by).await, 1);
+    // A try that fails is made again.
+    fake.fail("Upsert", &[Code::Unavailable]);
+    let other = sample::case("2");
+    let stored = store.get(&tenant(), "2").await.unwrap();
+    let new = Retagging { seen: stored.state(), case: stored.retagged(other.tags.into(), TagPart::ALL, "job-2") };
+    assert_eq!(store.retag(&tenant(), vec![new]).await.unwrap(), [RetagOutcome::Written]);
 }

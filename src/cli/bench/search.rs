@@ -173,7 +173,7 @@ async fn measure(args: &SearchArgs, table: &LabelledTable, config: Config) -> an
 
 async fn new_case(engine: &Arc<TaggingEngine>, id: usize, row: &LabelledRow) -> anyhow::Result<NewCase> {
     let feedback = Feedback::from_text(id.to_string(), row.text.clone());
-    let Tagged { tags, vector } = engine
+    let Tagged { tags, vector, .. } = engine
         .tag(feedback.clone(), Urgency::BULK)
         .await
         .with_context(|| format!("row {} can't be tagged", row.number))?;

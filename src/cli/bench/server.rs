@@ -182,14 +182,23 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
     let (publisher, cases) = serve::publisher(&config).await?;
     let prompts = Arc::new(assembly::open_prompts(&config)?);
     let prompt_limits = assembly::prompt_limits(&config);
+    config.retag.dir = folder.join("retag");
+    let retag_jobs = assembly::retag_jobs(&config)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let service = tokio::spawn({
         let cases = Arc::clone(&cases);
         async move {
             // An end of the channel is as good as a word.
             let told = async { stopped.await.unwrap_or(()) };
-            let served =
-                server::Served { publisher, cases, sealer: None, prompts, prompt_limits, language_model: None };
+            let served = server::Served {
+                publisher,
+                cases,
+                sealer: None,
+                prompts,
+                prompt_limits,
+                language_model: None,
+                retag_jobs,
+            };
             server::serve(&config, served, listener, told).await
         }
     });

@@ -289,7 +289,7 @@ mod tests {
                 "busy" if call.is_multiple_of(2) => Err(TaggingError::Overloaded { queued: 2, limit: 1 }),
                 _ => {
                     let tags = Tags { id: feedback.id, ..tags(json!({})) };
-                    Ok(Tagged { tags, vector: Vec::new() })
+                    Ok(Tagged { tags, vector: Vec::new(), reading: None })
                 }
             }
         }

@@ -7,10 +7,11 @@ use crate::assist::promises::{PromiseKind, PromiseReason, PromiseVerdict};
 use crate::assist::review::RubricPoint;
 use crate::assist::{AdviceSource, DistanceBasis, DraftSource, OfferStatus, Slot, SuggestionUse};
 use crate::cases::review::{ReviewOrder, WorthReason};
-use crate::cases::{LinkKind, OutcomeStatus, SearchMode, UpsertOutcome};
+use crate::cases::{LinkKind, OutcomeStatus, SearchMode, TagPart, UpsertOutcome};
 use crate::feedback::{FeedbackKind, ScoreMetric, Speaker};
 use crate::inference::ChatRole;
 use crate::prompts::PromptLanguage;
+use crate::retag::archive::JobState as RetagJobState;
 use crate::server::wire::v1;
 use crate::tagging::Consult as LanguageModelUse;
 use crate::tags::{Language, ReviewReason, SentimentLabel, TagSource};
@@ -76,6 +77,8 @@ corresponding! {
     }
     SuggestionUse { Accepted, Edited, Rejected }
     PromptLanguage { Russian, English }
+    TagPart { Topics, Sentiment, Team, Signals }
+    RetagJobState { Queued, Running, Succeeded, Failed, Cancelled }
     ChatRole { System, User, Assistant }
     RubricPoint {
         Acknowledgement, Apology, Cause, Solution, NextStep, StaysInChannel, AsksForDetails, Readability, Politeness, PlainNo,

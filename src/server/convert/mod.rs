@@ -11,6 +11,7 @@ mod live;
 mod notes;
 mod outcomes;
 mod prompts;
+mod retag;
 mod tags;
 mod taxonomy;
 mod time;
@@ -25,6 +26,7 @@ pub(super) use live::{live_start, live_turn, turn_refused};
 pub(super) use notes::note;
 pub(super) use outcomes::{links, outcome, recorded_outcome, similar_case};
 pub(super) use prompts::{WantedPrompt, listed_language, prompt_input, sampling, wanted_prompt};
+pub(super) use retag::{job_limit, previewed, retag_job};
 pub(super) use taxonomy::{
     Compared, check_source, compared, publication, publication_message, publications, rollback, taxonomy,
     wanted_version,

@@ -10,7 +10,7 @@ use crate::feedback::Feedback;
 use crate::inference::{LanguageModel, LanguageModelError};
 use crate::tagging::corrections::CorrectedCase;
 use crate::tagging::routing::route;
-use crate::tagging::{Lane, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use crate::tagging::{Lane, Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use crate::tags::{
     Confidence, Language, LanguageModelIdentity, Provenance, Review, ReviewReason, TagSource, Tags, TeamId, TopicId,
     TopicTag,
@@ -206,6 +206,10 @@ impl Tagger for ConsultingTagger {
 
     fn provenance(&self) -> Provenance {
         self.inner.provenance()
+    }
+
+    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
+        self.inner.retagger()
     }
 
     fn counts(&self) -> TaggerCounts {

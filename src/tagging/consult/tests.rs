@@ -121,7 +121,7 @@ fn tags(text: &str) -> Tags {
 impl Tagger for Abstaining {
     async fn tag(&self, feedback: Feedback, _: Urgency) -> Result<Tagged, TaggingError> {
         let Body::Text(text) = &feedback.body else { panic!("a text") };
-        Ok(Tagged { tags: tags(text), vector: vec![] })
+        Ok(Tagged { tags: tags(text), vector: vec![], reading: None })
     }
 
     async fn learn(&self, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {

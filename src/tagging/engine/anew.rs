@@ -1,0 +1,73 @@
+//! Stored cases tagged anew: from what the encoder made of their texts before, or by reading them again.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt};
+
+use super::{FRAME_TOKENS, TaggingEngine, Walk, refusal};
+use crate::cases::{Case, VectoredCase};
+use crate::feedback::{Body, Feedback, FeedbackKind};
+use crate::tagging::patience::patiently;
+use crate::tagging::{Lane, Retagger, Tagged, TaggingError, kept, tag_patiently};
+use crate::tags::{Provenance, Tags};
+
+/// Cases of one piece of work: some milliseconds, after which others may go first.
+const CHUNK: usize = 32;
+
+#[async_trait]
+impl Retagger for TaggingEngine {
+    fn provenance(&self) -> Provenance {
+        self.walk.provenance_with(&self.walk.corrections())
+    }
+
+    async fn from_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError> {
+        let starts = (0..cases.len()).step_by(CHUNK);
+        let chunks = starts.map(|start| {
+            let (cases, walk) = (Arc::clone(&cases), Arc::clone(&self.walk));
+            async move {
+                patiently(|| {
+                    let (cases, walk) = (Arc::clone(&cases), Arc::clone(&walk));
+                    let work = move || -> Vec<Option<Tags>> {
+                        cases.iter().skip(start).take(CHUNK).map(|stored| walk.from_kept(stored)).collect()
+                    };
+                    async { self.pool.run(Lane::Bulk, CHUNK * FRAME_TOKENS, None, work).await.map_err(refusal) }
+                })
+                .await
+            }
+        });
+        let chunks: Vec<Vec<Option<Tags>>> =
+            futures_util::stream::iter(chunks).buffered(self.pool.threads()).try_collect().await?;
+        Ok(chunks.into_iter().flatten().collect())
+    }
+
+    async fn anew(&self, case: &Case) -> Result<Tagged, TaggingError> {
+        // A conversation is kept with its turns on lines of their own.
+        let kind = if case.tags.turns.is_empty() { case.kind } else { Some(FeedbackKind::Transcript) };
+        let feedback = Feedback { kind, ..of_case(case, case.masked_text.clone()) };
+        tag_patiently(&feedback, self).await
+    }
+}
+
+impl Walk {
+    /// Tags of a case from what is kept of its text; `None` if that is not enough.
+    fn from_kept(&self, stored: &VectoredCase) -> Option<Tags> {
+        let VectoredCase { case, vector } = stored;
+        let reading = case.reading.as_ref()?;
+        if !reading.encoder_sha256.eq_ignore_ascii_case(&self.provenance.encoder_sha256) {
+            return None;
+        }
+        let (document, encodings) = kept::unpack(&reading.packed, &case.masked_text, vector, self.vector_length())?;
+        Some(self.tags(&of_case(case, String::new()), &document, &encodings))
+    }
+}
+
+/// What is known of a case beside its text, which a text of a case is routed by.
+fn of_case(case: &Case, text: String) -> Feedback {
+    Feedback {
+        product: case.product.clone(),
+        channel: case.channel.clone(),
+        partner: case.partner.clone(),
+        ..Feedback::new(case.id.clone(), Body::Text(text))
+    }
+}
