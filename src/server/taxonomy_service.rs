@@ -11,9 +11,12 @@ use super::status;
 use super::wire::v1;
 use crate::cases::{CaseFilter, CaseStore, CaseStoreError, TenantId};
 use crate::config::Config;
+use crate::retag::Sample;
+use crate::retag::archive::{self, ArchiveRequest, Resources};
 use crate::serving::{PublishError, PublishRequest, Published, Publisher};
+use crate::tagging::Tagger;
 use crate::taxonomy::versions::SourcedTaxonomy;
-use crate::taxonomy::{AffectedTopics, diff};
+use crate::taxonomy::{AffectedTopics, Taxonomy, diff};
 
 /// Taxonomies: read, checked, compared, published and put back.
 pub(super) struct TaxonomyService {
@@ -56,7 +59,8 @@ impl v1::taxonomy_service_server::TaxonomyService for TaxonomyService {
         request: Request<v1::DiffTaxonomyRequest>,
     ) -> Result<Response<v1::DiffTaxonomyResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        call.close(self.compare(message).await)
+        let due = call.due();
+        call.close(self.compare(message, due).await)
     }
 
     async fn publish_taxonomy(
@@ -118,16 +122,47 @@ impl TaxonomyService {
         }
     }
 
-    async fn compare(&self, message: v1::DiffTaxonomyRequest) -> Result<v1::DiffTaxonomyResponse, Status> {
+    async fn compare(
+        &self,
+        message: v1::DiffTaxonomyRequest,
+        due: Instant,
+    ) -> Result<v1::DiffTaxonomyResponse, Status> {
         let limits = &self.config.limits;
+        let looked_at = message.effect.map(|effect| convert::previewed(effect, limits)).transpose()?;
         let (old, new) =
             (convert::compared(message.old, "old", limits)?, convert::compared(message.new, "new", limits)?);
         let (old, new) = (self.find(old, "old").await?, self.find(new, "new").await?);
+        let wanted = looked_at.is_some().then(|| Arc::new(new.taxonomy.clone()));
         let compared = tokio::task::spawn_blocking(move || v1::DiffTaxonomyResponse {
             diff: Some(diff(&old.taxonomy, &new.taxonomy).into()),
             affected: Some(AffectedTopics::between(&old.taxonomy, &new.taxonomy).into()),
+            effect: None,
         });
-        compared.await.map_err(|error| status::internal(&error.to_string()))
+        let compared = compared.await.map_err(|error| status::internal(&error.to_string()))?;
+        let (Some((request, sample)), Some(taxonomy)) = (looked_at, wanted) else { return Ok(compared) };
+        let effect = tokio::time::timeout_at(due.into(), self.effect(taxonomy, &request, sample, due)).await;
+        let effect = effect.map_err(|_| status::deadline_exceeded())??;
+        Ok(v1::DiffTaxonomyResponse { effect: Some(effect), ..compared })
+    }
+
+    /// What stored cases would be tagged as under a taxonomy. Nothing is written.
+    async fn effect(
+        &self,
+        taxonomy: Arc<Taxonomy>,
+        request: &ArchiveRequest,
+        sample: Option<Sample>,
+        due: Instant,
+    ) -> Result<v1::PreviewRetagResponse, Status> {
+        let generation = self.publisher.beside(taxonomy, due).await.map_err(status::of_publishing)?;
+        let resources = Resources {
+            cases: Arc::clone(&self.cases),
+            retagger: generation.tagger.retagger().ok_or_else(status::no_retagger)?,
+            tenant: self.tenant.clone(),
+            kept_reading_bytes: self.config.cases.kept_reading_bytes,
+        };
+        let most = self.config.retag.max_preview_cases as u64;
+        let preview = archive::preview(&resources, request, sample, most).await;
+        preview.map(Into::into).map_err(|error| status::of_archive(error))
     }
 
     async fn find(&self, wanted: Compared, path: &str) -> Result<SourcedTaxonomy, Status> {
@@ -157,20 +192,23 @@ impl TaxonomyService {
         let counted = tokio::time::timeout_at(due.into(), self.count(affected)).await;
         let counted = counted.map_err(|_| status::deadline_exceeded());
         match counted.and_then(|counted| counted.map_err(status::of_cases)) {
-            Ok((stored_case_count, affected_case_count)) => {
-                v1::RetagOffer { stored_case_count, affected_case_count, error: None }
+            Ok([stored_case_count, affected_case_count, older_case_count]) => {
+                v1::RetagOffer { stored_case_count, affected_case_count, older_case_count, error: None }
             }
             Err(error) => v1::RetagOffer { error: Some(status::to_message(&error)), ..Default::default() },
         }
     }
 
-    async fn count(&self, affected: &AffectedTopics) -> Result<(u64, u64), CaseStoreError> {
-        let stored = self.cases.count(&self.tenant, &CaseFilter::default()).await?;
+    /// All cases, those with affected topics, and those that something else tagged than what serves now.
+    async fn count(&self, affected: &AffectedTopics) -> Result<[u64; 3], CaseStoreError> {
+        let count = |filter| async move { self.cases.count(&self.tenant, &filter).await };
         let topics = affected.worth_retagging();
-        if topics.is_empty() {
-            return Ok((stored, 0));
-        }
-        let filter = CaseFilter { topics, ..CaseFilter::default() };
-        Ok((stored, self.cases.count(&self.tenant, &filter).await?))
+        let of_topics = match topics.is_empty() {
+            true => 0,
+            false => count(CaseFilter { topics, ..CaseFilter::default() }).await?,
+        };
+        let version = self.publisher.serving().provenance().version();
+        let older = count(CaseFilter { not_made_by: Some(version), ..CaseFilter::default() }).await?;
+        Ok([count(CaseFilter::default()).await?, of_topics, older])
     }
 }

@@ -158,6 +158,24 @@ impl Publisher {
         done.map_err(|error| PublishError::Failed(format!("publishing ended: {error}")))?
     }
 
+    /// A taxonomy made ready beside the one that serves, with what people corrected, and not put in force.
+    ///
+    /// # Errors
+    /// [`PublishError::Busy`] while another one is made ready, [`PublishError::Make`], [`PublishError::DeadlineExceeded`].
+    pub async fn beside(&self, taxonomy: Arc<Taxonomy>, due: Instant) -> Result<Arc<Generation>, PublishError> {
+        let current = self.serving.current();
+        if current.taxonomy.version() == taxonomy.version() {
+            return Ok(current);
+        }
+        let _alone = self.publishing.try_acquire().map_err(|_| PublishError::Busy)?;
+        let made = timeout_at(due.into(), async {
+            let next = self.maker.make(taxonomy).await?;
+            self.maker.recall(&next).await?;
+            Ok::<_, MakeError>(next)
+        });
+        Ok(Arc::new(made.await.map_err(|_| PublishError::DeadlineExceeded)??))
+    }
+
     async fn publish_alone(&self, request: PublishRequest) -> Result<Published, PublishError> {
         let PublishRequest { wanted, expected, note, due } = request;
         let before = Arc::clone(&self.serving.current().taxonomy);

@@ -180,6 +180,12 @@ pub struct Renewed {
     team: String,
 }
 
+impl Renewed {
+    pub fn of(topic: &str, team: &str) -> Self {
+        Self { topic: topic.to_owned(), team: team.to_owned() }
+    }
+}
+
 #[async_trait]
 impl Retagger for Renewed {
     fn provenance(&self) -> Provenance {

@@ -9,12 +9,12 @@ use otklik::config::Config;
 use otklik::feedback::Feedback;
 use otklik::serving::{Generation, MakeError, MakeGeneration, Publisher, Serving};
 use otklik::tagging::corrections::CorrectedCase;
-use otklik::tagging::{Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use otklik::tagging::{Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use otklik::tags::{Provenance, TeamId, TopicId};
 use otklik::taxonomy::versions::{SourcedTaxonomy, Versions, VersionsError};
 use otklik::taxonomy::{DEFAULT_SOURCE, Taxonomy};
 
-use crate::fakes::{FakeTagger, MemoryStore};
+use crate::fakes::{FakeTagger, MemoryStore, Renewed};
 
 /// Makes generations of one tagger. A taxonomy whose name has the word `unfit` suits no service; one with the word `hold` takes until
 /// the tagger is released.
@@ -109,6 +109,12 @@ impl Tagger for UnderTaxonomy {
 
     fn knows_team(&self, id: &TeamId) -> bool {
         self.taxonomy.team(id).is_some()
+    }
+
+    /// Stored cases get the first topic of the taxonomy that is about transfers.
+    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
+        let topic = self.taxonomy.taggable_topics().find(|topic| topic.id.as_str().contains("transfers"))?;
+        Some(Arc::new(Renewed::of(topic.id.as_str(), "payments")))
     }
 
     fn counts(&self) -> TaggerCounts {

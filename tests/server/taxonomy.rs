@@ -297,6 +297,36 @@ async fn any_two_taxonomies_are_compared() {
 }
 
 #[tokio::test]
+async fn what_a_taxonomy_would_move_is_told_before_it_is_published() {
+    let service = start().await;
+    let mut cases = service.cases().await;
+    let item =
+        |id: &str| v1::UpsertCasesItem { feedback: Some(feedback(id, "Где деньги?")), ..Default::default() };
+    let request = v1::UpsertCasesRequest { items: vec![item("1"), item("2")], ..Default::default() };
+    cases.upsert_cases(request).await.unwrap();
+    let mut client = service.taxonomies().await;
+    let old = current(&mut client).await;
+    let renamed = DEFAULT_SOURCE.replace("\"payments_transfers\"", "\"transfers\"");
+    let request = |effect| v1::DiffTaxonomyRequest { new: source(renamed.clone()), effect, ..Default::default() };
+    assert_eq!(client.diff_taxonomy(request(None)).await.unwrap().into_inner().effect, None);
+    let effect = client.diff_taxonomy(request(Some(v1::PreviewRetagRequest::default()))).await.unwrap().into_inner();
+    let effect = effect.effect.unwrap();
+    assert_eq!((effect.case_count, effect.looked_at_count, effect.changed_count), (2, 2, 2));
+    let moved = &effect.topics[0];
+    assert_eq!((moved.from.as_str(), moved.to.as_str(), moved.cases), ("payments_transfers", "transfers", 2));
+    // Nothing is in force, and nothing written.
+    assert_eq!(current(&mut client).await, old);
+    let get = v1::GetCaseRequest { id: "1".into(), ..Default::default() };
+    let kept = cases.get_case(get).await.unwrap().into_inner().tags.unwrap();
+    assert_eq!(kept.topics[0].topic_id, "payments_transfers");
+    let nothing =
+        v1::PreviewRetagRequest { sample: Some(v1::preview_retag_request::Sample::Cases(0)), ..Default::default() };
+    assert_eq!(blamed(&client.diff_taxonomy(request(Some(nothing))).await.unwrap_err()), ["cases"]);
+    let offer = publish(&mut client, renamed.clone(), &old).await.unwrap().retag_offer.unwrap();
+    assert_eq!((offer.stored_case_count, offer.affected_case_count, offer.older_case_count), (2, 2, 2));
+}
+
+#[tokio::test]
 async fn a_correction_is_checked_by_the_taxonomy_of_the_moment() {
     let service = start().await;
     let mut cases = service.cases().await;
