@@ -72,7 +72,7 @@ impl Retagger for Numbered {
         provenance("sha256:1")
     }
 
-    async fn from_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError> {
+    async fn by_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError> {
         tokio::time::sleep(Duration::from_millis(5)).await;
         Ok(cases.iter().map(|stored| stored.case.reading.as_ref().map(|_| renewed(&stored.case))).collect())
     }
@@ -154,6 +154,7 @@ fn new_case(number: usize) -> NewCase {
 
 fn open(folder: &Path) -> (Arc<dyn CaseStore>, RetagJobs) {
     let options = EdgeOptions { flush_every: Duration::from_millis(40), ..EdgeOptions::new(2, "ab".repeat(32)) };
+    std::fs::create_dir_all(folder).unwrap();
     let store = EdgeStore::open(&folder.join("cases"), options).unwrap();
     let limits = JobLimits { max_waiting: 1, kept_jobs: 1, page_cases: 10 };
     (Arc::new(store), RetagJobs::open(&folder.join("jobs"), limits).unwrap())

@@ -84,7 +84,7 @@ async fn tags_from_what_is_kept_are_those_of_the_text() {
     assert_eq!(stored.len(), 200);
 
     let retagger = engine.retagger().unwrap();
-    let again = retagger.from_kept(Arc::clone(&stored)).await.unwrap();
+    let again = retagger.by_kept(Arc::clone(&stored)).await.unwrap();
     let (mut furthest, mut topics, mut others) = (0.0f32, 0, 0);
     for (VectoredCase { case, .. }, tags) in stored.iter().zip(&again) {
         let (before, after) = (&case.tags, tags.as_ref().expect("all is kept"));
@@ -101,11 +101,11 @@ async fn tags_from_what_is_kept_are_those_of_the_text() {
     assert!(furthest < MOST && topics > 100 && others <= 4, "{furthest}, {topics} topics, {others} others");
 
     // The same once more, to the bit; and nothing kept, or of another encoder, is told.
-    assert_eq!(retagger.from_kept(Arc::clone(&stored)).await.unwrap(), again);
+    assert_eq!(retagger.by_kept(Arc::clone(&stored)).await.unwrap(), again);
     let mut two: Vec<VectoredCase> = stored.iter().take(2).cloned().collect();
     two[0].case.reading = None;
     two[1].case.reading.as_mut().unwrap().encoder_sha256 = "ab".repeat(32);
-    assert_eq!(retagger.from_kept(Arc::new(two.clone())).await.unwrap(), [None, None]);
+    assert_eq!(retagger.by_kept(Arc::new(two.clone())).await.unwrap(), [None, None]);
     let read = retagger.anew(&two[0].case).await.unwrap();
     assert_eq!(read.tags.team.team_id, two[0].case.tags.team.team_id);
     assert!(read.reading.is_some());

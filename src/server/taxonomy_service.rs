@@ -162,7 +162,7 @@ impl TaxonomyService {
         };
         let most = self.config.retag.max_preview_cases as u64;
         let preview = archive::preview(&resources, request, sample, most).await;
-        preview.map(Into::into).map_err(|error| status::of_archive(error))
+        preview.map(Into::into).map_err(status::of_archive)
     }
 
     async fn find(&self, wanted: Compared, path: &str) -> Result<SourcedTaxonomy, Status> {

@@ -190,7 +190,7 @@ pub trait Retagger: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`TaggingError::Overloaded`] if the queue stays full for long, [`TaggingError::Internal`].
-    async fn from_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError>;
+    async fn by_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError>;
 
     /// Tags of a case from its masked text, which the encoder reads. Evidence is in characters of that.
     ///

@@ -193,7 +193,7 @@ impl Retagger for Renewed {
         Provenance { prototypes_version, ..FakeTagger::default().provenance() }
     }
 
-    async fn from_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError> {
+    async fn by_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError> {
         let renewed = |stored: &VectoredCase| {
             let mut tags = stored.case.tags.clone();
             tags.topics[0].topic_id = TopicId::new(self.topic.as_str());

@@ -26,6 +26,7 @@ const CASES: &str = "otklik.v1.CaseService";
 const ASSIST: &str = "otklik.v1.AssistService";
 const PROMPTS: &str = "otklik.v1.PromptService";
 const RETAG: &str = "otklik.v1.RetagService";
+const TAXONOMIES: &str = "otklik.v1.TaxonomyService";
 
 fn health_of(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.into() }
@@ -101,10 +102,10 @@ async fn reflection_lists_the_services_and_resolves_every_file_they_need() {
     let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
     names.sort();
     let standard = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
-    assert_eq!(names, [&standard[..], &[ASSIST, CASES, PROMPTS, RETAG, TAGGING]].concat());
+    assert_eq!(names, [&standard[..], &[ASSIST, CASES, PROMPTS, RETAG, TAGGING, TAXONOMIES]].concat());
 
     let mut wanted: Vec<MessageRequest> =
-        [TAGGING, CASES, ASSIST, PROMPTS, RETAG, "google.rpc.BadRequest", "google.rpc.RetryInfo"]
+        [TAGGING, CASES, ASSIST, PROMPTS, RETAG, TAXONOMIES, "google.rpc.BadRequest", "google.rpc.RetryInfo"]
             .map(|symbol| MessageRequest::FileContainingSymbol(symbol.into()))
             .into();
     let mut seen = Vec::new();

@@ -307,7 +307,8 @@ async fn what_a_taxonomy_would_move_is_told_before_it_is_published() {
     let mut client = service.taxonomies().await;
     let old = current(&mut client).await;
     let renamed = DEFAULT_SOURCE.replace("\"payments_transfers\"", "\"transfers\"");
-    let request = |effect| v1::DiffTaxonomyRequest { new: source(renamed.clone()), effect, ..Default::default() };
+    let sent = || v1::TaxonomyReference { taxonomy: Some(taxonomy_reference::Taxonomy::Source(renamed.clone())) };
+    let request = |effect| v1::DiffTaxonomyRequest { new: Some(sent()), effect, ..Default::default() };
     assert_eq!(client.diff_taxonomy(request(None)).await.unwrap().into_inner().effect, None);
     let effect = client.diff_taxonomy(request(Some(v1::PreviewRetagRequest::default()))).await.unwrap().into_inner();
     let effect = effect.effect.unwrap();

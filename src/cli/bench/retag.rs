@@ -154,7 +154,7 @@ async fn heads_alone(engine: &TaggingEngine, store: &dyn CaseStore, tenant: &Ten
         let page = store.page(tenant, &CaseFilter::default(), from.as_deref(), BATCH).await?;
         let cases = Arc::new(page.cases);
         let began = Instant::now();
-        let tags = retagger.from_kept(Arc::clone(&cases)).await?;
+        let tags = retagger.by_kept(Arc::clone(&cases)).await?;
         spent += began.elapsed();
         if tags.iter().any(Option::is_none) {
             bail!("a case can't be tagged from what is kept of it");

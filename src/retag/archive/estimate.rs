@@ -57,7 +57,7 @@ pub async fn plan(
         page.cases.into_iter().partition(|stored| stored.case.reading.is_some());
     let with = Arc::new(with);
     let began = Instant::now();
-    let tags = retagger.from_kept(Arc::clone(&with)).await?;
+    let tags = retagger.by_kept(Arc::clone(&with)).await?;
     let reuse = each(began.elapsed(), with.len());
     let usable = tags.iter().filter(|tags| tags.is_some()).count();
     let unusable = with.iter().zip(&tags).filter(|(_, tags)| tags.is_none()).map(|(stored, _)| stored);

@@ -74,7 +74,7 @@ impl Retagger for Fake {
         Provenance { taxonomy_version, ..sample::case("1").tags.provenance }
     }
 
-    async fn from_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError> {
+    async fn by_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError> {
         if self.permits.available_permits() < cases.len() {
             self.stuck.notify_one();
         }

@@ -162,7 +162,7 @@ impl<'a> Work<'a> {
             parts_of.push(parts);
         }
         let wanted = Arc::new(wanted);
-        let kept = self.from_kept(&wanted).await?;
+        let kept = self.by_kept(&wanted).await?;
         let mut readings = Vec::with_capacity(kept.len());
         for (index, kept) in kept.into_iter().enumerate() {
             let wanted = Arc::clone(&wanted);
@@ -187,9 +187,9 @@ impl<'a> Work<'a> {
     }
 
     /// Tags from what is kept. Where they can't be made for all at once, the cases go one by one, so that one does not fail the others.
-    async fn from_kept(&self, wanted: &Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, ArchiveError> {
+    async fn by_kept(&self, wanted: &Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, ArchiveError> {
         let retagger = &self.resources.retagger;
-        match retagger.from_kept(Arc::clone(wanted)).await {
+        match retagger.by_kept(Arc::clone(wanted)).await {
             Err(TaggingError::Internal(problem)) => {
                 tracing::warn!(problem, "cases can't be tagged together; each is tagged by itself");
             }
@@ -197,7 +197,7 @@ impl<'a> Work<'a> {
         }
         let mut all = Vec::with_capacity(wanted.len());
         for stored in wanted.iter() {
-            let alone = retagger.from_kept(Arc::new(vec![stored.clone()])).await;
+            let alone = retagger.by_kept(Arc::new(vec![stored.clone()])).await;
             all.push(match alone {
                 Ok(tags) => tags.into_iter().next().flatten(),
                 // The text is read anew, which may go better.

@@ -118,7 +118,7 @@ async fn messages_are_tagged_and_what_can_not_be_is_set_aside_with_the_reason() 
     );
     assert_eq!(
         (published[1].0.as_str(), &published[1].1["tags"]["id"]),
-        ("feed-20", &json!("feed-20")),
+        ("feed-19", &json!("feed-19")),
         "its place is its id"
     );
     let aside = feed.set_aside.lock().unwrap();

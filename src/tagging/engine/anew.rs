@@ -21,7 +21,7 @@ impl Retagger for TaggingEngine {
         self.walk.provenance_with(&self.walk.corrections())
     }
 
-    async fn from_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError> {
+    async fn by_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError> {
         let starts = (0..cases.len()).step_by(CHUNK);
         let chunks = starts.map(|start| {
             let (cases, walk) = (Arc::clone(&cases), Arc::clone(&self.walk));
@@ -29,7 +29,7 @@ impl Retagger for TaggingEngine {
                 patiently(|| {
                     let (cases, walk) = (Arc::clone(&cases), Arc::clone(&walk));
                     let work = move || -> Vec<Option<Tags>> {
-                        cases.iter().skip(start).take(CHUNK).map(|stored| walk.from_kept(stored)).collect()
+                        cases.iter().skip(start).take(CHUNK).map(|stored| walk.by_kept(stored)).collect()
                     };
                     async { self.pool.run(Lane::Bulk, CHUNK * FRAME_TOKENS, None, work).await.map_err(refusal) }
                 })
@@ -51,7 +51,7 @@ impl Retagger for TaggingEngine {
 
 impl Walk {
     /// Tags of a case from what is kept of its text; `None` if that is not enough.
-    fn from_kept(&self, stored: &VectoredCase) -> Option<Tags> {
+    fn by_kept(&self, stored: &VectoredCase) -> Option<Tags> {
         let VectoredCase { case, vector } = stored;
         let reading = case.reading.as_ref()?;
         if !reading.encoder_sha256.eq_ignore_ascii_case(&self.provenance.encoder_sha256) {

@@ -31,9 +31,6 @@ pub struct Evaluation {
     /// Expected calibration error over bins of equal width. Single-label: of the most probable label. Multi-label: of all pairs of
     /// row and label pooled, most of which are easy, so that it is far smaller.
     pub ece: f64,
-    /// About the calibration error that these probabilities would show on so many rows if they were right, by chance alone: an `ece` near it
-    /// tells of no fault.
-    pub ece_by_chance: f64,
     /// Largest share of rows that can be answered, the surest first, with an accuracy among them of at least `precision`; 0 if
     /// no share has it.
     pub coverage_at_precision: f64,
@@ -50,6 +47,9 @@ pub struct Evaluation {
     /// Mean negative logarithm of the probability of what is true. Single-label: over rows. Multi-label: over all pairs of row and
     /// label.
     pub log_loss: f64,
+    /// About the calibration error that these probabilities would show on so many rows if they were right, by chance alone: an `ece` near it
+    /// tells of no fault.
+    pub ece_by_chance: f64,
     /// Rows with a right label that the model does not know.
     pub rows_with_unknown_labels: usize,
     /// The 95 % intervals; `None` if none were asked for.

@@ -135,18 +135,23 @@ async fn bucket(
     if let Ok(found) = context.get_key_value(&name).await {
         return Ok(found);
     }
-    let config = kv::Config {
-        bucket: name.clone(),
-        description: description.to_owned(),
-        history: 1,
+    // The stream of a bucket is made here: the client asks for the account first, and does not understand what servers before 2.10 say.
+    let config = StreamConfig {
+        name: format!("KV_{name}"),
+        description: Some(description.to_owned()),
+        subjects: vec![format!("$KV.{name}.>")],
+        max_messages_per_subject: 1,
         num_replicas: options.replicas,
-        ..kv::Config::default()
+        allow_rollup: true,
+        deny_delete: true,
+        allow_direct: true,
+        discard: DiscardPolicy::New,
+        ..StreamConfig::default()
     };
-    match context.create_key_value(config).await {
-        Ok(made) => Ok(made),
-        // Another machine may have made it in between.
-        Err(error) => context.get_key_value(&name).await.map_err(|_| refused("make its bucket", &error)),
-    }
+    let made = context.create_stream(config).await;
+    // Another machine may have made it in between.
+    let found = context.get_key_value(&name).await;
+    found.map_err(|missing| refused("make its bucket", made.as_ref().err().map_or(&missing as _, |error| error)))
 }
 
 fn refused(what: &'static str, error: &dyn std::error::Error) -> QueueError {
