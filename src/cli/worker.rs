@@ -125,7 +125,15 @@ fn drain(config: &Config) -> Duration {
     Duration::from_millis(config.server.drain_timeout_ms)
 }
 
+/// Resolves when the process is told to stop; that is heeded from now on, also while models are read.
+fn stop() -> impl Future<Output = ()> {
+    let told = tokio::spawn(shutdown_signal());
+    // It ends early only with the runtime.
+    async move { drop(told.await) }
+}
+
 async fn tag_chunks(config: &Config, options: JetStreamOptions) -> anyhow::Result<ExitCode> {
+    let stop = stop();
     let queue = Arc::new(JetStreamQueue::connect(options).await?);
     let tagger: Arc<dyn Tagger> = tagger(config).await?;
     let options = WorkerOptions {
@@ -136,13 +144,14 @@ async fn tag_chunks(config: &Config, options: JetStreamOptions) -> anyhow::Resul
         split_turns: otklik::text::parse_transcript,
     };
     tracing::info!(worker = options.name, "ready for chunks of files");
-    let done = Worker::new(queue, tagger, options).run(shutdown_signal()).await?;
+    let done = Worker::new(queue, tagger, options).run(stop).await?;
     tracing::info!(chunks = done.chunks, rows = done.rows, failed_tries = done.failed_tries, "stopped");
     Ok(ExitCode::SUCCESS)
 }
 
 async fn tag_messages(config: &Config, options: JetStreamOptions, subjects: FeedSubjects) -> anyhow::Result<ExitCode> {
     let (input, output) = (subjects.input.clone(), subjects.output.clone());
+    let stop = stop();
     let feed = Arc::new(JetStreamFeed::connect(options, subjects).await?);
     let tagger: Arc<dyn Tagger> = tagger(config).await?;
     let options = ContinuousOptions {
@@ -160,7 +169,7 @@ async fn tag_messages(config: &Config, options: JetStreamOptions, subjects: Feed
         },
     };
     tracing::info!(input, output, "ready for feedback");
-    let done = tag_continuously(feed, tagger, options, shutdown_signal()).await?;
+    let done = tag_continuously(feed, tagger, options, stop).await?;
     tracing::info!(tagged = done.tagged, set_aside = done.set_aside, "stopped");
     Ok(ExitCode::SUCCESS)
 }

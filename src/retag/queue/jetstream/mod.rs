@@ -109,6 +109,29 @@ impl JetStreamQueue {
         );
         found.await
     }
+
+    /// Deletes the work of these subjects, one by one: servers before 2.10 pass over the work of others when a consumer's stream is purged
+    /// by subject.
+    async fn delete_all(&self, filter: &str) -> Result<(), String> {
+        let listed = self.work.info_with_subjects(filter).await.map_err(|error| whole_reason(&error))?;
+        let subjects: Vec<(String, usize)> = listed.try_collect().await.map_err(|error| whole_reason(&error))?;
+        for (subject, count) in subjects {
+            for _ in 0..count {
+                let last = match self.work.get_last_raw_message_by_subject(&subject).await {
+                    Ok(last) => last,
+                    Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => break,
+                    Err(error) => return Err(whole_reason(&error)),
+                };
+                // What a worker acknowledged meanwhile is gone already.
+                if let Err(error) = self.work.delete_message(last.sequence).await
+                    && !matches!(self.work.get_raw_message(last.sequence).await, Err(gone) if gone.kind() == LastRawMessageErrorKind::NoMessageFound)
+                {
+                    return Err(whole_reason(&error));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What all workers pull from; a new start of a worker brings its settings up to date.
@@ -304,10 +327,7 @@ impl WorkQueue for JetStreamQueue {
     async fn withdraw(&self, job: &str) -> Result<(), QueueError> {
         let filter = format!("{}.chunks.{job}.>", self.options.prefix);
         let is_final = |_: &String| false;
-        patiently("take work out", self.options.patience, is_final, || async {
-            self.work.purge().filter(filter.clone()).await.map(|_| ()).map_err(|error| whole_reason(&error))
-        })
-        .await?;
+        patiently("take work out", self.options.patience, is_final, || self.delete_all(&filter)).await?;
         let filter = format!("{}{job}.>", self.chunks.prefix);
         patiently("forget values", self.options.patience, is_final, || async {
             self.chunks.stream.purge().filter(filter.clone()).await.map(|_| ()).map_err(|error| whole_reason(&error))
