@@ -235,7 +235,8 @@ fn whatever_is_killed_the_outputs_are_those_of_one_process() {
     }
     println!("{runs} runs, {killed} kills");
 
-    // Told to stop, workers end in order; any machine sees what became of the job.
+    // Told to stop, workers end in order; any machine sees what became of the job. One that was started just now must get to hear it.
+    std::thread::sleep(Duration::from_secs(2));
     for worker in &workers {
         worker.tell_to_stop();
     }
