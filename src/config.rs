@@ -338,7 +338,8 @@ settings! {
         context: usize = 4_096, Integer(64, 1_048_576);
         /// Calls that may wait for it; more are refused with RESOURCE_EXHAUSTED.
         queue_limit: usize = 16, Integer(1, 10_000);
-        /// Prompts whose beginnings are remembered, so that the next call with the same one reads only what is new in it.
+        /// Prompts whose beginnings are remembered, so that the next call with the same one reads only what is new in it. Each
+        /// takes the memory of a context.
         remembered: usize = 4, Integer(1, 64);
     }
 

@@ -65,6 +65,25 @@ impl Cache {
         self.tokens.truncate(tokens);
     }
 
+    /// Takes over the first tokens of another sequence, and forgets its own.
+    ///
+    /// # Errors
+    /// That of the device that holds them.
+    pub fn copy_from(&mut self, other: &Self, tokens: usize) -> candle_core::Result<()> {
+        self.tokens.clear();
+        match (&mut self.layers, &other.layers) {
+            (Layers::Grouped(layers), Layers::Grouped(others)) => {
+                layers.iter_mut().zip(others).for_each(|(layer, other)| layer.copy_from(other, tokens));
+            }
+            (Layers::Tensors(layers), Layers::Tensors(others)) => {
+                layers.iter_mut().zip(others).try_for_each(|(layer, other)| layer.copy_from(other, tokens))?;
+            }
+            _ => candle_core::bail!("caches of different kinds"),
+        }
+        self.tokens.extend(other.tokens.iter().take(tokens));
+        Ok(())
+    }
+
     /// Notes tokens whose keys and values are in all layers.
     pub fn note(&mut self, tokens: &[u32]) {
         self.tokens.extend_from_slice(tokens);
@@ -86,6 +105,22 @@ impl Cache {
 }
 
 impl LayerCache {
+    /// Takes over the keys and values of the first positions of another of the same shape.
+    fn copy_from(&mut self, other: &Self, positions: usize) {
+        let size = (self.capacity * self.width).max(1);
+        let copy = |into: &mut [f32], from: &[f32], numbers: usize| {
+            if let (Some(into), Some(from)) = (into.get_mut(..numbers), from.get(..numbers)) {
+                into.copy_from_slice(from);
+            }
+        };
+        for (into, from) in self.keys.chunks_exact_mut(size).zip(other.keys.chunks_exact(size)) {
+            copy(into, from, positions.next_multiple_of(BLOCK) * self.width);
+        }
+        for (into, from) in self.values.chunks_exact_mut(size).zip(other.values.chunks_exact(size)) {
+            copy(into, from, positions * self.width);
+        }
+    }
+
     /// Puts the keys and values of one position, `heads * width` numbers each, in their place.
     pub fn put(&mut self, position: usize, keys: &[f32], values: &[f32]) {
         let (width, capacity) = (self.width, self.capacity);

@@ -49,15 +49,20 @@ impl Place {
         }
     }
 
-    /// Bytes that a model takes here, with keys and values of so many positions; known before it is loaded.
-    pub fn bytes_needed(&self, tensors: &Tensors, positions: usize) -> Result<usize, InferenceError> {
+    /// Bytes that a model takes here, with keys and values of so many sequences of so many positions; known before it is loaded.
+    pub fn bytes_needed(
+        &self,
+        tensors: &Tensors,
+        positions: usize,
+        sequences: usize,
+    ) -> Result<usize, InferenceError> {
         let shape = Shape::read(tensors.metadata()).map_err(|problem| tensors.bad(problem))?;
         let weights = match self {
             Self::Grouped(_) => tensors.bytes(),
             Self::Tensors(target) if target.in_32_bits => tensors.bytes_in_32_bits(),
             Self::Tensors(_) => tensors.bytes_in_file(),
         };
-        Ok(weights + shape.cache_bytes(positions))
+        Ok(weights + sequences.max(1) * shape.cache_bytes(positions.min(shape.context)))
     }
 
     /// Memory that is free here, in bytes, where it can be known.

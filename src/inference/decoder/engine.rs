@@ -28,6 +28,9 @@ use crate::inference::{
 /// Tokens that are read at a time: whether the call is still wanted is asked in between.
 const READ: usize = 512;
 
+/// A sequence that loses at most one of so many tokens that were read of it goes on where it was.
+const ENDING_SHARE: usize = 4;
+
 /// How much its threads are favoured, 0 to 100; a thread like any other has 50. While a tag is computed they give way to it.
 const PRIORITY: u8 = 25;
 
@@ -267,7 +270,7 @@ impl LanguageModel for LocalModel {
 
 /// Refuses a model that would not fit, before a byte of it is read.
 fn check_memory(options: &LocalModelOptions, tensors: &Tensors, place: &Place) -> Result<(), InferenceError> {
-    let needed = place.bytes_needed(tensors, options.context)?;
+    let needed = place.bytes_needed(tensors, options.context, options.remembered)?;
     let Some(available) = options.memory_limit.or_else(|| place.free_memory()) else { return Ok(()) };
     if needed > available {
         return Err(InferenceError::Memory {
@@ -349,18 +352,41 @@ impl Worker {
         let _ = reply.send(done);
     }
 
-    /// The cache that knows most of these tokens, cut to what it shares with them; at least one token is left to be read.
+    /// A cache of the first of these tokens, as many as are known; at least one token is left to be read.
+    ///
+    /// A sequence that goes on keeps its cache. Another takes that of a sequence least worth keeping, and copies what it shares with
+    /// the one that knows most: so the beginning of a prompt outlives the texts that were asked about with it.
     fn cache_for(&mut self, tokens: &[u32]) -> Result<Cache, LanguageModelError> {
-        let best = (0..self.caches.len()).rev().max_by_key(|at| {
-            let common = self.caches.get(*at).map_or(0, |cache| cache.common(tokens));
-            // Among those that share nothing to speak of, the one that was used longest ago.
-            (common, self.caches.len() - at)
-        });
-        let best = best.ok_or_else(|| LanguageModelError::Failed("there is no cache".to_owned()))?;
-        let mut cache = self.caches.remove(best);
-        let common = cache.common(tokens).min(tokens.len().saturating_sub(1));
-        cache.truncate(common);
+        let known = |at: usize| self.caches.get(at).map_or(0, |cache| cache.common(tokens));
+        let missing = || LanguageModelError::Failed("there is no cache".to_owned());
+        let best = (0..self.caches.len()).max_by_key(|at| known(*at)).ok_or_else(missing)?;
+        let common = known(best).min(tokens.len().saturating_sub(1));
+        let length = self.caches.get(best).map_or(0, |cache| cache.tokens().len());
+        if (length - common) * ENDING_SHARE <= length {
+            let mut cache = self.caches.remove(best);
+            cache.truncate(common);
+            return Ok(cache);
+        }
+        let mut cache = self.caches.remove(self.least_worth(tokens));
+        // The one that knows most may be this one.
+        match self.caches.iter().max_by_key(|other| other.common(tokens)) {
+            Some(other) if other.common(tokens) > cache.common(tokens) => {
+                cache.copy_from(other, common).map_err(|error| LanguageModelError::Failed(error.to_string()))?;
+            }
+            _ => cache.truncate(common.min(cache.common(tokens))),
+        }
         Ok(cache)
+    }
+
+    /// Which cache is least worth keeping: the one used longest ago among those of which another sequence, or this one, has the larger
+    /// part, and among all if there is none such.
+    fn least_worth(&self, tokens: &[u32]) -> usize {
+        let is_known_elsewhere = |(at, cache): (usize, &Cache)| {
+            let others = self.caches.iter().enumerate().filter(|(other, _)| *other != at);
+            let shared = others.map(|(_, other)| cache.common(other.tokens())).max().unwrap_or(0);
+            shared.max(cache.common(tokens)) * 2 >= cache.tokens().len()
+        };
+        self.caches.iter().enumerate().position(is_known_elsewhere).unwrap_or(0)
     }
 
     /// Reads tokens, and gives the states of the last `last` of them.

@@ -21,8 +21,26 @@ pub(in crate::inference::decoder) struct TensorCache {
 }
 
 impl TensorCache {
+    /// Takes over the keys and values of the first positions of another.
+    pub fn copy_from(&mut self, other: &Self, positions: usize) -> candle_core::Result<()> {
+        let Some((keys, values)) = &other.held else { return Ok(()) };
+        if positions == 0 {
+            return Ok(());
+        }
+        let first = |tensor: &Tensor| tensor.narrow(1, 0, positions)?.contiguous();
+        self.hold(0, &first(keys)?, &first(values)?)
+    }
+
     /// Puts keys and values, `[heads of values, rows, width]`, from a position on, and gives all up to their end.
     fn put(&mut self, first: usize, keys: &Tensor, values: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
+        self.hold(first, keys, values)?;
+        let end = first + keys.dim(1)?;
+        let Some((keys, values)) = &self.held else { candle_core::bail!("a cache without room") };
+        Ok((keys.narrow(1, 0, end)?.contiguous()?, values.narrow(1, 0, end)?.contiguous()?))
+    }
+
+    /// Puts keys and values from a position on.
+    fn hold(&mut self, first: usize, keys: &Tensor, values: &Tensor) -> candle_core::Result<()> {
         let (heads, rows, width) = keys.dims3()?;
         let end = first + rows;
         let capacity = self.held.as_ref().map_or(Ok(0), |(keys, _)| keys.dim(1))?;
@@ -38,8 +56,7 @@ impl TensorCache {
         }
         let Some((held_keys, held_values)) = &self.held else { candle_core::bail!("a cache without room") };
         held_keys.slice_set(keys, 1, first)?;
-        held_values.slice_set(values, 1, first)?;
-        Ok((held_keys.narrow(1, 0, end)?.contiguous()?, held_values.narrow(1, 0, end)?.contiguous()?))
+        held_values.slice_set(values, 1, first)
     }
 }
 

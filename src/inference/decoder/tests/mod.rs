@@ -118,12 +118,39 @@ async fn the_same_seed_says_the_same_whatever_was_read_before() {
     assert_ne!(other.text, first.text);
     let again = model.answer(generation("the first"), None).await.unwrap();
     assert_eq!((&again.text, again.finish), (&first.text, first.finish));
-    // What the other call read stands where the first had been, but for what both begin with.
-    assert_eq!(again.usage.cached_tokens, other.usage.cached_tokens);
+    // What the other call read took nothing from the first.
+    assert_eq!(again.usage.cached_tokens, again.usage.prompt_tokens - 1);
     let repeated = model.answer(generation("the first"), None).await.unwrap();
     assert_eq!((repeated.text, repeated.usage.cached_tokens), (again.text, again.usage.prompt_tokens - 1));
     let seed = |seed| Generation { sampling: Sampling { seed, ..generation("").sampling }, ..generation("the first") };
     assert_ne!(model.answer(seed(6), None).await.unwrap().text, first.text);
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_prompt_outlives_the_texts_that_were_asked_about_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(local(folder.path()));
+    for kernel in [LanguageModelKernel::Cpu, LanguageModelKernel::F32] {
+        let with = |remembered| {
+            let path = folder.path().join("model.gguf");
+            LocalModel::load(LocalModelOptions { kernel, remembered, ..options(path) }).unwrap()
+        };
+        let asked = |of: &str, about: &str| Generation {
+            messages: vec![ChatMessage::new(ChatRole::System, of), ChatMessage::new(ChatRole::User, about)],
+            max_tokens: 4,
+            ..generation("")
+        };
+        let (draft, tag) = ("write to the customer in a few words, and say sorry", "name the topic of what follows, nothing else");
+        let model = with(2);
+        for (of, about) in [(draft, "cards"), (tag, "the app"), (draft, "the other"), (draft, "the first"), (draft, "it")] {
+            model.answer(asked(of, about), None).await.unwrap();
+        }
+        let known = model.answer(asked(tag, "cards"), None).await.unwrap();
+        assert!(known.usage.cached_tokens >= model.tokens(tag).len(), "{kernel:?} {:?}", known.usage);
+        // What was taken over from another sequence is what would have been read.
+        let alone = with(1).answer(asked(tag, "cards"), None).await.unwrap();
+        assert_eq!((alone.usage.cached_tokens, alone.text), (0, known.text));
+    }
 }
 
 #[tokio::test]
