@@ -509,7 +509,7 @@ mod tests {
     use crate::tags::{TagSource, TopicId};
     use crate::taxonomy::OwnershipContext;
 
-    struct Refused;
+    pub(super) struct Refused;
 
     impl Progress for Refused {
         fn examples(&mut self, done: usize, of: usize) {

@@ -5,20 +5,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Progress, case_store, tagger};
+use super::tests::Refused;
+use super::{case_store, tagger};
 use crate::cases::{Case, CaseFilter, NewCase, TenantId, VectoredCase};
 use crate::config::Config;
 use crate::feedback::{Body, Feedback, Speaker, Turn};
 use crate::tagging::{Tagger, Urgency};
 use crate::tags::Tags;
-
-struct Refused;
-
-impl Progress for Refused {
-    fn examples(&mut self, done: usize, of: usize) {
-        panic!("{done} of {of} examples were computed");
-    }
-}
 
 /// Rounding to 16 bits moves no confidence further than this.
 const MOST: f32 = 0.005;

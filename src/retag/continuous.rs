@@ -6,18 +6,19 @@
 //! ids, and a reader that knows ids sees each once for ever. Never here: NATS, models.
 
 use std::future::Future;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::tables::{ColumnMap, OutputFormat, Preparation, Row, TAGS_COLUMN, object_row};
 use crate::tagging::{Tagger, TaggingError, tag_patiently};
 
 use super::RetagError;
 use super::earlier::TagColumns;
+use super::places::side_by_side;
 use super::queue::{Feed, FeedMessage, QueueError};
 
 /// How long one question for a message waits.
@@ -51,6 +52,13 @@ pub struct ContinuousSummary {
     pub set_aside: u64,
 }
 
+impl AddAssign for ContinuousSummary {
+    fn add_assign(&mut self, more: Self) {
+        self.tagged += more.tagged;
+        self.set_aside += more.set_aside;
+    }
+}
+
 /// A message that was tagged, or why it was not.
 enum Answer {
     Tagged { id: String, payload: Vec<u8> },
@@ -68,29 +76,9 @@ pub async fn tag_continuously(
     options: ContinuousOptions,
     stop: impl Future<Output = ()>,
 ) -> Result<ContinuousSummary, RetagError> {
-    let (stopping, stopped) = watch::channel(false);
-    let mut places = JoinSet::new();
-    for _ in 0..options.side_by_side.max(1) {
-        places.spawn(work(Arc::clone(&feed), Arc::clone(&tagger), options.clone(), stopped.clone()));
-    }
-    let mut summary = ContinuousSummary::default();
-    let mut stop = std::pin::pin!(stop);
-    let mut is_told = false;
-    loop {
-        let ended = tokio::select! {
-            ended = places.join_next() => ended,
-            () = &mut stop, if !is_told => {
-                is_told = true;
-                tracing::info!("stopping: messages in work are ended first");
-                stopping.send_replace(true);
-                continue;
-            }
-        };
-        let Some(ended) = ended else { return Ok(summary) };
-        let done = ended.map_err(|error| RetagError::Thread(error.to_string()))??;
-        summary.tagged += done.tagged;
-        summary.set_aside += done.set_aside;
-    }
+    let places = options.side_by_side;
+    let place = |stopped| work(Arc::clone(&feed), Arc::clone(&tagger), options.clone(), stopped);
+    side_by_side(places, "messages", place, stop).await
 }
 
 /// One place: one message at a time.
@@ -114,9 +102,7 @@ async fn work(
         };
         tokio::select! {
             attended = attend(&*feed, &*tagger, &options, message) => {
-                let done = attended?;
-                summary.tagged += done.tagged;
-                summary.set_aside += done.set_aside;
+                summary += attended?;
             }
             // Dropped without an answer, the message comes again.
             () = drained => break,

@@ -121,6 +121,12 @@ pub enum RetagError {
     Thread(String),
 }
 
+impl From<tokio::task::JoinError> for RetagError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::Thread(error.to_string())
+    }
+}
+
 impl RetagError {
     /// True if an input is at fault, false if something broke on our side.
     pub fn is_bad_input(&self) -> bool {

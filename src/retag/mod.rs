@@ -14,6 +14,7 @@ mod journal;
 pub mod machines;
 mod open_part;
 mod parts;
+mod places;
 mod plan;
 mod plan_error;
 mod preview;

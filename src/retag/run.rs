@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use crate::tables::{TableError, TableReader, WriterOptions};
 use crate::tagging::Tagger;
@@ -267,7 +267,7 @@ impl RetagRun {
         }
         // If nobody takes it, what the writer returns says why.
         let _ = to_parts.send(ToParts::End).await;
-        let written = written.await.map_err(ended_early)??;
+        let written = written.await??;
         stopped.map_or(Ok(written), Err)
     }
 }
@@ -341,9 +341,5 @@ pub(super) fn named(file: &PlannedFile, error: TableError) -> TableError {
 pub(super) async fn on_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RetagError> + Send + 'static,
 ) -> Result<T, RetagError> {
-    spawn_blocking(work).await.map_err(ended_early)?
-}
-
-fn ended_early(error: JoinError) -> RetagError {
-    RetagError::Thread(error.to_string())
+    spawn_blocking(work).await?
 }

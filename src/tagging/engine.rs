@@ -32,13 +32,13 @@ use crate::tags::{
 use crate::taxonomy::{RuleHit, RuleTarget, Taxonomy};
 
 /// Characters of a token, at the least, in the texts that people write; for the estimate that admission works with.
-const CHARS_PER_TOKEN: usize = 3;
+pub(super) const CHARS_PER_TOKEN: usize = 3;
 
 /// Most tokens that the first piece of work for a text computes; what is longer goes in pieces that are counted by themselves.
 const FIRST_WORK_TOKENS: usize = 512;
 
 /// Special tokens and prefix of a sequence.
-const FRAME_TOKENS: usize = 4;
+pub(super) const FRAME_TOKENS: usize = 4;
 
 /// How tags are decided.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -303,7 +303,7 @@ impl Candidates for TaggingEngine {
     }
 }
 
-fn refusal(error: PoolError) -> TaggingError {
+pub(super) fn refusal(error: PoolError) -> TaggingError {
     match error {
         PoolError::Full { queued, limit } => TaggingError::Overloaded { queued, limit },
         PoolError::DeadlineExceeded => TaggingError::DeadlineExceeded,

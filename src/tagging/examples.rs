@@ -7,7 +7,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt};
 use half::f16;
@@ -15,9 +14,10 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
 use super::TaggingError;
-use super::patience::OVERLOAD_PATIENCE;
+use super::engine::{CHARS_PER_TOKEN, FRAME_TOKENS, refusal};
+use super::patience::patiently;
 use crate::inference::{
-    Begun, ComputePool, Depth, EncodeInput, Encoder, Encoding, InferenceError, Lane, PassOutput, PoolError, Role,
+    Begun, ComputePool, Depth, EncodeInput, Encoder, Encoding, InferenceError, Lane, PassOutput, Role,
 };
 
 /// Name of the header's entry with the SHA-256 of the encoder and of the content. One entry, because the order of several would
@@ -29,15 +29,6 @@ const BATCH: usize = 64;
 
 /// Texts in work at once for each computing thread, beside a service: enough to be packed together.
 const IN_WORK_A_THREAD: usize = 4;
-
-/// Characters of a token, at the least, for the estimate that admission works with.
-const CHARS_PER_TOKEN: usize = 3;
-
-/// Special tokens and prefix of a sequence.
-const FRAME_TOKENS: usize = 4;
-
-/// Between two tries to get into a full queue.
-const FULL_PAUSE: Duration = Duration::from_millis(50);
 
 /// First bytes of the SHA-256 of a text.
 type Key = [u8; 16];
@@ -270,19 +261,12 @@ async fn encode_beside(
     encoder: &Arc<Encoder>,
     pool: &ComputePool,
 ) -> Result<Vec<f32>, TaggingError> {
-    let internal = |problem: String| TaggingError::Internal(format!("an example can't be encoded: {problem}"));
-    let give_up = Instant::now() + OVERLOAD_PATIENCE;
     let tokens = text.chars().count() / CHARS_PER_TOKEN + FRAME_TOKENS;
-    loop {
+    let encoded = patiently(|| async {
         let (text, model) = (text.to_owned(), Arc::clone(encoder));
-        match pool.encode(Lane::Bulk, tokens, None, encoder, move || begin(&text, depth, model)).await {
-            Err(PoolError::Full { .. }) if Instant::now() < give_up => tokio::time::sleep(FULL_PAUSE).await,
-            Err(PoolError::Full { queued, limit }) => return Err(TaggingError::Overloaded { queued, limit }),
-            Err(PoolError::DeadlineExceeded) => return Err(TaggingError::DeadlineExceeded),
-            Err(PoolError::Panicked) => return Err(internal("the computation panicked".to_owned())),
-            Ok(vector) => return vector.map_err(|error| internal(error.to_string())),
-        }
-    }
+        pool.encode(Lane::Bulk, tokens, None, encoder, move || begin(&text, depth, model)).await.map_err(refusal)
+    });
+    encoded.await?.map_err(|error| TaggingError::Internal(format!("an example can't be encoded: {error}")))
 }
 
 /// A text of one pass, as examples are, is packed together with others.

@@ -8,7 +8,7 @@ use crate::feedback::Feedback;
 use super::{Tagged, Tagger, TaggingError, Urgency};
 
 /// How long one text may be turned away by a full queue before that counts as a failure.
-pub(super) const OVERLOAD_PATIENCE: Duration = Duration::from_secs(120);
+const OVERLOAD_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Tags a row of a table in bulk. A full queue is no reason to give up: nobody waits for a row of a table as a caller waits for an
 /// answer.

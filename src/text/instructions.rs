@@ -11,7 +11,7 @@ use regex::{Regex, RegexSet};
 const TELLING: [&str; 22] = [
     // Marks of chat templates and of prompts.
     r"<\|[a-z_]{2,30}\|>|\[/?inst\]|<</?sys>>|</?(?:start_of_turn|end_of_turn|tool_call|think|system|assistant)>",
-    r"&?l?t?;?[<‹]/?data\b[^>›]{0,40}[>›]|\brole ?: ?(?:system|assistant)\b|#{2,} ?(?:instruction|system|response|систем|инструкц)",
+    r"[<‹]/?data\b[^>›]{0,40}[>›]|\brole ?: ?(?:system|assistant)\b|#{2,} ?(?:instruction|system|response|систем|инструкц)",
     r"\{\{.{1,200}\}\}|\{%.{1,200}%\}|\{#.{1,200}#\}",
     // Finished answers.
     r#""(?:topic_id|topics?|team|sentiment|signals|review|urgency|label)" ?:"#,

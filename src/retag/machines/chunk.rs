@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::tables::{Input, ReaderOptions, TableError, TableReader};
@@ -76,14 +76,14 @@ pub(super) async fn tag_chunk(
     }
     if !is_written {
         // What the writer returns says why.
-        written.await.map_err(ended_early)??;
+        written.await??;
         return Err(RetagError::Thread("the part was given up".to_owned()));
     }
     // The reader ends before its channel does, so this waits for nobody.
-    *open = Some(read.await.map_err(ended_early)??);
+    *open = Some(read.await??);
     // Only now is every row there.
     let _ = to_part.send(None).await;
-    let part = written.await.map_err(ended_early)??;
+    let part = written.await??;
     refuse_changed(chunk, chunk.identity.looks_the_same(&chunk.path))?;
     Ok(PartRecord {
         file: chunk.file.clone(),
@@ -172,8 +172,4 @@ fn write_part(
         }
     }
     Err(RetagError::Thread("the part was given up".to_owned()))
-}
-
-pub(super) fn ended_early(error: JoinError) -> RetagError {
-    RetagError::Thread(error.to_string())
 }

@@ -21,14 +21,23 @@ use crate::tags::{Provenance, TeamId, TopicId};
 
 const LEASE_TIME: Duration = Duration::from_millis(300);
 
-/// Tags as its inner tagger, and breaks over one text.
-struct Poisoned(Arc<FakeTagger>);
+/// How a tagger fails.
+enum Fault {
+    /// One of its texts can't be tagged.
+    Poison,
+    /// It never answers.
+    Silence,
+}
+
+/// A tagger that fails.
+struct Faulty(Arc<FakeTagger>, Fault);
 
 #[async_trait]
-impl Tagger for Poisoned {
+impl Tagger for Faulty {
     async fn tag(&self, feedback: Feedback, urgency: Urgency) -> Result<Tagged, TaggingError> {
-        match &feedback.body {
-            Body::Text(text) if text == "cards no 14" => Err(TaggingError::Internal("poison".into())),
+        match (&self.1, &feedback.body) {
+            (Fault::Silence, _) => std::future::pending().await,
+            (Fault::Poison, Body::Text(text)) if text == "cards no 14" => Err(TaggingError::Internal("poison".into())),
             _ => self.0.tag(feedback, urgency).await,
         }
     }
@@ -179,7 +188,7 @@ async fn a_coordinator_that_is_killed_goes_on() {
 #[tokio::test]
 async fn poison_is_set_aside_with_its_reason_and_the_rest_is_done() {
     let (folder, queue, told) = (folder(), queue(), Told::default());
-    let (worker, stop) = start(&queue, Arc::new(Poisoned(good())), "w");
+    let (worker, stop) = start(&queue, Arc::new(Faulty(good(), Fault::Poison)), "w");
     let error = run_of(folder.path(), Arc::clone(&queue), &told).await.unwrap_err();
     let expected = "1 chunks failed too often and were set aside, everything else is done:\n  a.csv: the data rows 11 to 20 \
                     were set aside after 2 tries: a.csv: row 16: tagging failed: poison";
@@ -208,7 +217,7 @@ async fn a_chunk_that_no_worker_outlives_is_set_aside() {
     let killed = async move {
         // Whoever takes a chunk is lost before anything is written: as a process that runs out of memory.
         for _ in 0..40 {
-            let stuck: Arc<dyn Tagger> = Arc::new(Stuck(good()));
+            let stuck: Arc<dyn Tagger> = Arc::new(Faulty(good(), Fault::Silence));
             let (worker, _stop) = start(&at_work, stuck, "w");
             tokio::time::sleep(Duration::from_millis(60)).await;
             worker.abort();
@@ -221,40 +230,6 @@ async fn a_chunk_that_no_worker_outlives_is_set_aside() {
         error.contains("after 2 tries: 2 tries were begun and none ended: each worker was lost over it"),
         "{error}"
     );
-}
-
-/// Never answers.
-struct Stuck(Arc<FakeTagger>);
-
-#[async_trait]
-impl Tagger for Stuck {
-    async fn tag(&self, _: Feedback, _: Urgency) -> Result<Tagged, TaggingError> {
-        std::future::pending().await
-    }
-
-    async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
-        self.0.learn(cases).await
-    }
-
-    async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError> {
-        self.0.forget(case_ids).await
-    }
-
-    fn knows_topic(&self, id: &TopicId) -> bool {
-        self.0.knows_topic(id)
-    }
-
-    fn knows_team(&self, id: &TeamId) -> bool {
-        self.0.knows_team(id)
-    }
-
-    fn provenance(&self) -> Provenance {
-        self.0.provenance()
-    }
-
-    fn counts(&self) -> TaggerCounts {
-        self.0.counts()
-    }
 }
 
 #[tokio::test]

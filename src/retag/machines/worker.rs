@@ -4,11 +4,11 @@
 //! shelf: a chunk is acknowledged only after its part and its state are written. Never here: plans, outputs.
 
 use std::future::Future;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::tables::SplitTurns;
@@ -16,9 +16,10 @@ use crate::tagging::Tagger;
 
 use super::super::RetagError;
 use super::super::journal::PartRecord;
+use super::super::places::side_by_side;
 use super::super::queue::{Expected, Lease, QueueError, Shelf, WorkQueue};
 use super::super::versions::difference;
-use super::chunk::{OpenFile, ended_early, tag_chunk};
+use super::chunk::{OpenFile, tag_chunk};
 use super::job::{self, Chunk, ChunkState, ChunkStatus, FORMAT, Job, JobState, WORKER};
 
 /// How long one question for work waits.
@@ -58,6 +59,14 @@ pub struct WorkerSummary {
     pub failed_tries: u64,
 }
 
+impl AddAssign for WorkerSummary {
+    fn add_assign(&mut self, more: Self) {
+        self.chunks += more.chunks;
+        self.rows += more.rows;
+        self.failed_tries += more.failed_tries;
+    }
+}
+
 /// A worker.
 pub struct Worker {
     queue: Arc<dyn WorkQueue>,
@@ -84,31 +93,9 @@ impl Worker {
     /// # Errors
     /// [`RetagError`] if the queue can't be used any longer.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<WorkerSummary, RetagError> {
-        let (stopping, stopped) = watch::channel(false);
         let worker = Arc::new(self);
-        let mut places = JoinSet::new();
-        for _ in 0..worker.options.side_by_side.max(1) {
-            places.spawn(Arc::clone(&worker).work(stopped.clone()));
-        }
-        let mut summary = WorkerSummary::default();
-        let mut stop = std::pin::pin!(stop);
-        let mut is_told = false;
-        loop {
-            let ended = tokio::select! {
-                ended = places.join_next() => ended,
-                () = &mut stop, if !is_told => {
-                    is_told = true;
-                    tracing::info!("stopping: chunks in work are ended first");
-                    stopping.send_replace(true);
-                    continue;
-                }
-            };
-            let Some(ended) = ended else { return Ok(summary) };
-            let done = ended.map_err(ended_early)??;
-            summary.chunks += done.chunks;
-            summary.rows += done.rows;
-            summary.failed_tries += done.failed_tries;
-        }
+        let place = |stopped| Arc::clone(&worker).work(stopped);
+        side_by_side(worker.options.side_by_side, "chunks", place, stop).await
     }
 
     /// One place: one chunk at a time.
