@@ -164,11 +164,8 @@ impl AttentionRoom {
                 row.get(start..start + width).unwrap_or_default()
             };
             query.iter_mut().zip(of(0)).for_each(|(into, value)| *into = value * scale);
-            for (column, key) in self.keys.chunks_exact_mut(padded).zip(of(1)) {
-                if let Some(place) = column.get_mut(token) {
-                    *place = *key;
-                }
-            }
+            let column = self.keys.get_mut(token..).unwrap_or_default().iter_mut().step_by(padded);
+            column.zip(of(1)).for_each(|(place, key)| *place = *key);
             value.iter_mut().zip(of(2)).for_each(|(into, value)| *into = *value);
         }
     }

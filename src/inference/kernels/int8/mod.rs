@@ -166,22 +166,31 @@ impl Int8Kernel {
                 let registers = Registers::lay_out(tiles);
                 // Whole tiles are read.
                 let rows = Rows { most: ROWS, multiple: SIDE };
-                linear.run(rows, |block, sums| amx::product(&registers, block, sums), output, stride);
+                let product = |block: Block<'_>, sums: &mut Sums| amx::product(&registers, block, sums);
+                linear.run(rows, through_sums(product), output, stride);
             }
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(found) => {
                 let rows = Rows { most: avx512::ROWS * 4, multiple: 1 };
-                linear.run(rows, |block, sums| avx512::product(found, block, sums), output, stride);
+                let whole = |block: Block<'_>, exit: &mut Exit<'_>| avx512::product(found, block, exit);
+                linear.run(rows, whole, output, stride);
             }
             #[cfg(target_arch = "x86_64")]
             Self::AvxVnni(found) => {
-                linear.run(plain, |block, sums| avx2::product_vnni(found, block, sums), output, stride);
+                let product = |block: Block<'_>, sums: &mut Sums| avx2::product_vnni(found, block, sums);
+                linear.run(plain, through_sums(product), output, stride);
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(found) => linear.run(plain, |block, sums| avx2::product(found, block, sums), output, stride),
+            Self::Avx2(found) => {
+                let product = |block: Block<'_>, sums: &mut Sums| avx2::product(found, block, sums);
+                linear.run(plain, through_sums(product), output, stride);
+            }
             #[cfg(target_arch = "aarch64")]
-            Self::Neon(found) => linear.run(plain, |block, sums| neon::product(found, block, sums), output, stride),
-            Self::Plain => linear.run(plain, plain::product, output, stride),
+            Self::Neon(found) => {
+                let product = |block: Block<'_>, sums: &mut Sums| neon::product(found, block, sums);
+                linear.run(plain, through_sums(product), output, stride);
+            }
+            Self::Plain => linear.run(plain, through_sums(plain::product), output, stride),
         }
     }
 }
@@ -208,28 +217,63 @@ pub(crate) struct Linear<'a> {
 
 impl Linear<'_> {
     /// Block by block.
-    fn run(&self, of: Rows, product: impl Fn(Block<'_>, &mut Sums), output: &mut [f32], stride: usize) {
+    fn run(&self, of: Rows, mut product: impl FnMut(Block<'_>, &mut Exit<'_>), output: &mut [f32], stride: usize) {
         let Self { rows, range, matrix, columns, activation } = self;
         debug_assert!(rows.inputs() == matrix.inputs(), "rows and matrix differ in their inner dimension");
         debug_assert!(columns.start.is_multiple_of(COLUMNS) && columns.end <= matrix.outputs());
-        let mut sums = Sums([[0; COLUMNS]; ROWS]);
         for column in columns.clone().step_by(COLUMNS) {
-            let scales_of_columns = matrix.columns(column);
             for first in range.clone().step_by(of.most) {
                 let count = of.most.min(range.end - first);
                 let block =
                     Block { rows: rows.bytes_from(first), stride: rows.stride(), count, panels: matrix.panels(column) };
                 let is_sound = block.is_sound(count.next_multiple_of(of.multiple));
                 assert!(is_sound, "the rows or panels of a product are not where they should be");
-                product(block, &mut sums);
-                let into = output.get_mut((first - range.start) * stride..).unwrap_or_default();
-                let scales = rows.scales(first..first + count);
                 let start = column - columns.start;
-                let (columns, activation) = (start..columns.len().min(start + COLUMNS), *activation);
-                let place = Place { columns, stride, activation };
-                fused_or_split!(write(&sums, scales, scales_of_columns, place, into));
+                let mut exit = Exit {
+                    rows: rows.scales(first..first + count),
+                    columns: matrix.columns(column),
+                    place: Place {
+                        columns: start..columns.len().min(start + COLUMNS),
+                        stride,
+                        activation: *activation,
+                    },
+                    into: output.get_mut((first - range.start) * stride..).unwrap_or_default(),
+                };
+                product(block, &mut exit);
             }
         }
+    }
+}
+
+/// A product that leaves its sums in memory, and what becomes of them.
+fn through_sums(product: impl Fn(Block<'_>, &mut Sums)) -> impl FnMut(Block<'_>, &mut Exit<'_>) {
+    let mut sums = Sums([[0; COLUMNS]; ROWS]);
+    move |block, exit| {
+        product(block, &mut sums);
+        let Exit { rows, columns, place, into } = exit;
+        fused_or_split!(write(&sums, *rows, *columns, place, into));
+    }
+}
+
+/// Where the sums of a block go, and through what.
+struct Exit<'a> {
+    rows: RowScales<'a>,
+    columns: ColumnScales<'a>,
+    place: Place,
+    /// From the first row of the block on.
+    into: &'a mut [f32],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Exit<'_> {
+    /// Whether there are scales for so many rows and all columns of a block, and room for them.
+    fn is_sound(&self, rows: usize) -> bool {
+        let of_columns = [self.columns.scale, self.columns.total, self.columns.bias];
+        let end = rows.saturating_sub(1) * self.place.stride + self.place.columns.start + COLUMNS;
+        self.rows.scale.len() >= rows
+            && self.rows.low.len() >= rows
+            && of_columns.iter().all(|scales| scales.len() >= COLUMNS)
+            && self.into.len() >= end
     }
 }
 
@@ -242,6 +286,7 @@ pub(crate) enum Activation {
 }
 
 /// Where a block goes.
+#[derive(Clone)]
 struct Place {
     /// Of a row, as far as there are so many.
     columns: Range<usize>,
@@ -267,7 +312,7 @@ struct ColumnScales<'a> {
 
 /// Turns sums into numbers.
 #[inline(always)]
-fn write<M: MulAdd>(sums: &Sums, rows: RowScales<'_>, columns: ColumnScales<'_>, place: Place, into: &mut [f32]) {
+fn write<M: MulAdd>(sums: &Sums, rows: RowScales<'_>, columns: ColumnScales<'_>, place: &Place, into: &mut [f32]) {
     let (Some(scale), Some(total), Some(bias)) =
         (columns.scale.first_chunk(), columns.total.first_chunk(), columns.bias.first_chunk())
     else {
