@@ -5,6 +5,7 @@
 //! what is wrong with it; and, the other way, tagged rows as JSON Lines, CSV, TSV or Parquet. A bad row never ends the
 //! reading by itself: the caller decides. Never here: tagging, terminals, async.
 
+mod column_types;
 mod columns;
 mod compression;
 mod convert;
@@ -27,6 +28,7 @@ use crate::feedback::named_enum;
 
 use compression::Compression;
 
+pub use column_types::ColumnTypes;
 pub use columns::{ColumnChoice, ColumnMap, TEXT_NAMES};
 pub use flat::FLAT_COLUMNS;
 pub use output::Destination;
@@ -63,7 +65,7 @@ named_enum! {
         Csv = "csv",
         /// Tab-separated values: the same columns as CSV.
         Tsv = "tsv",
-        /// Parquet: the original columns as strings and typed columns of tags.
+        /// Parquet: typed columns of tags behind the original ones, which keep their types if they come of Parquet and are strings if not.
         Parquet = "parquet",
     }
 }

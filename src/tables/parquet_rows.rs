@@ -1,17 +1,19 @@
-//! Tagged rows as Parquet: the input's columns as strings, the tags' columns with their types.
+//! Tagged rows as Parquet: the input's columns with the types that they had in Parquet, or as strings, and the tags' columns with theirs.
 
 use std::io;
 use std::sync::Arc;
 
 use arrow_array::builder::{BooleanBuilder, Float32Builder, ListBuilder, StringBuilder};
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_json::reader::{Decoder, ReaderBuilder};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use serde_json::{Map, Value};
 
+use super::ColumnTypes;
 use super::flat::{FlatTags, Layout, cell};
 use super::output::Output;
 
@@ -30,11 +32,19 @@ pub(super) struct ParquetRows {
     batch: Batch,
 }
 
+/// A column of the input.
+enum Original {
+    /// Of strings.
+    Text(StringBuilder),
+    /// With a type of its own; values wait as JSON until the batch is whole.
+    Typed { decoder: Box<Decoder>, values: Vec<Map<String, Value>> },
+}
+
 #[derive(Default)]
 struct Batch {
     rows: usize,
     bytes: usize,
-    originals: Vec<StringBuilder>,
+    originals: Vec<Original>,
     more: StringBuilder,
     topics: ListBuilder<StringBuilder>,
     topic_confidence: ListBuilder<Float32Builder>,
@@ -53,8 +63,8 @@ struct Batch {
 
 impl ParquetRows {
     /// Begins a Parquet file of `layout` on `output`.
-    pub fn new(output: Output, layout: Layout) -> io::Result<Self> {
-        let schema = Arc::new(schema(&layout));
+    pub fn new(output: Output, layout: Layout, types: &ColumnTypes) -> io::Result<Self> {
+        let schema = Arc::new(schema(&layout, types));
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).map_err(from_parquet)?))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
@@ -62,7 +72,7 @@ impl ParquetRows {
             .set_created_by(format!("otklik {}", env!("CARGO_PKG_VERSION")))
             .build();
         let writer = ArrowWriter::try_new(output, schema.clone(), Some(properties)).map_err(from_parquet)?;
-        let batch = Batch::new(layout.originals.len());
+        let batch = Batch::new(&layout, types).map_err(from_arrow)?;
         Ok(Self { writer, schema, layout, batch })
     }
 
@@ -82,23 +92,22 @@ impl ParquetRows {
         if self.batch.rows == 0 {
             return Ok(());
         }
-        let columns = self.batch.finish(self.layout.open);
+        let columns = self.batch.finish(self.layout.open).map_err(from_arrow)?;
         let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(from_arrow)?;
         self.writer.write(&batch).map_err(from_parquet)
     }
 }
 
 impl Batch {
-    fn new(originals: usize) -> Self {
-        Self { originals: (0..originals).map(|_| StringBuilder::new()).collect(), ..Self::default() }
+    fn new(layout: &Layout, types: &ColumnTypes) -> Result<Self, ArrowError> {
+        let originals = layout.originals.iter().map(|name| Original::new(types.get(name)));
+        Ok(Self { originals: originals.collect::<Result<_, _>>()?, ..Self::default() })
     }
 
     fn push(&mut self, layout: &Layout, columns: &Map<String, Value>, tags: &FlatTags<'_>) {
         self.rows += 1;
         for (name, builder) in layout.originals.iter().zip(&mut self.originals) {
-            let value = columns.get(name).filter(|value| !value.is_null()).map(cell);
-            self.bytes += value.as_ref().map_or(0, String::len);
-            builder.append_option(value);
+            self.bytes += builder.push(name, columns.get(name).filter(|value| !value.is_null()));
         }
         if layout.open {
             let more = Some(layout.more(columns)).filter(|more| !more.is_empty());
@@ -121,11 +130,13 @@ impl Batch {
         self.encoder.append_value(tags.encoder);
     }
 
-    fn finish(&mut self, open: bool) -> Vec<ArrayRef> {
+    fn finish(&mut self, open: bool) -> Result<Vec<ArrayRef>, ArrowError> {
         self.rows = 0;
         self.bytes = 0;
         let mut columns: Vec<ArrayRef> = Vec::new();
-        columns.extend(self.originals.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef));
+        for original in &mut self.originals {
+            columns.push(original.finish()?);
+        }
         if open {
             columns.push(Arc::new(self.more.finish()));
         }
@@ -142,7 +153,47 @@ impl Batch {
         columns.push(Arc::new(self.language.finish()));
         columns.push(Arc::new(self.taxonomy_version.finish()));
         columns.push(Arc::new(self.encoder.finish()));
-        columns
+        Ok(columns)
+    }
+}
+
+impl Original {
+    fn new(field: Option<&FieldRef>) -> Result<Self, ArrowError> {
+        let Some(field) = field else { return Ok(Self::Text(StringBuilder::new())) };
+        let schema = Schema::new(vec![Arc::clone(field)]);
+        let decoder = ReaderBuilder::new(Arc::new(schema)).with_batch_size(BATCH_ROWS).build_decoder()?;
+        Ok(Self::Typed { decoder: Box::new(decoder), values: Vec::new() })
+    }
+
+    /// Adds a value; its bytes, about.
+    fn push(&mut self, name: &str, value: Option<&Value>) -> usize {
+        match self {
+            Self::Text(builder) => {
+                let value = value.map(cell);
+                builder.append_option(value.as_ref());
+                value.map_or(0, |value| value.len())
+            }
+            Self::Typed { values, .. } => {
+                let bytes = match value {
+                    Some(Value::String(text)) => text.len(),
+                    Some(value @ (Value::Array(_) | Value::Object(_))) => value.to_string().len(),
+                    Some(_) | None => size_of::<Value>(),
+                };
+                values.push(value.map(|value| (name.to_owned(), value.clone())).into_iter().collect());
+                bytes
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        let (decoder, values) = match self {
+            Self::Text(builder) => return Ok(Arc::new(builder.finish())),
+            Self::Typed { decoder, values } => (decoder, values),
+        };
+        decoder.serialize(values)?;
+        values.clear();
+        let column = decoder.flush()?.and_then(|batch| batch.columns().first().cloned());
+        column.ok_or_else(|| ArrowError::ParseError("a column has no values".to_owned()))
     }
 }
 
@@ -150,7 +201,7 @@ fn append_all<T: AsRef<str>>(builder: &mut ListBuilder<StringBuilder>, values: &
     builder.append_value(values.iter().map(|value| Some(value.as_ref())));
 }
 
-fn schema(layout: &Layout) -> Schema {
+fn schema(layout: &Layout, types: &ColumnTypes) -> Schema {
     let list = |kind: DataType| DataType::List(Arc::new(Field::new_list_field(kind, true)));
     let added = layout.added().into_iter().map(|name| {
         let own_name = name.strip_prefix(layout.prefix()).unwrap_or(&name);
@@ -164,8 +215,9 @@ fn schema(layout: &Layout) -> Schema {
         };
         Field::new(name, kind, nullable)
     });
-    let originals = layout.originals.iter().map(|name| Field::new(name, DataType::Utf8, true));
-    Schema::new(originals.chain(added).collect::<Vec<_>>())
+    let text = |name: &String| Arc::new(Field::new(name, DataType::Utf8, true));
+    let originals = layout.originals.iter().map(|name| types.get(name).cloned().unwrap_or_else(|| text(name)));
+    Schema::new(originals.chain(added.map(Arc::new)).collect::<Vec<_>>())
 }
 
 /// Keeps a broken pipe or a full disk recognisable behind Parquet's own error.

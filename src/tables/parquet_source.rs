@@ -18,7 +18,7 @@ use jiff::civil::{Date, date};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde_json::{Map, Number, Value};
 
-use super::{RowProblem, TableError};
+use super::{ColumnTypes, RowProblem, TableError};
 
 /// Rows that are decoded at once.
 const BATCH_ROWS: usize = 256;
@@ -27,6 +27,7 @@ const BATCH_ROWS: usize = 256;
 pub(super) struct ParquetSource {
     batches: ParquetRecordBatchReader,
     header: Vec<String>,
+    types: ColumnTypes,
     batch: Option<RecordBatch>,
     next_of_batch: usize,
     rows_read: u64,
@@ -62,13 +63,19 @@ impl ParquetSource {
             return Err(TableError::Header { table: table.to_owned(), problem });
         }
         let header = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let types = ColumnTypes::of_schema(&schema);
         let batches = builder.with_batch_size(BATCH_ROWS).build().map_err(from_parquet)?;
-        Ok(Self { batches, header, batch: None, next_of_batch: 0, rows_read: 0, rows, bytes })
+        Ok(Self { batches, header, types, batch: None, next_of_batch: 0, rows_read: 0, rows, bytes })
     }
 
     /// The columns, in order.
     pub fn header(&self) -> &[String] {
         &self.header
+    }
+
+    /// Their types.
+    pub fn types(&self) -> &ColumnTypes {
+        &self.types
     }
 
     /// About how many bytes of the file were read: its size times the share of its rows.

@@ -16,7 +16,7 @@ use super::convert::{to_feedback, type_name};
 use super::delimited::{MAX_FIELDS, Record, Records, sniff_delimiter};
 use super::parquet_source::ParquetSource;
 use super::source::{Line, Source};
-use super::{DEFAULT_MAX_ROW_BYTES, InputFormat, RowError, RowPlace, RowProblem, TableError};
+use super::{ColumnTypes, DEFAULT_MAX_ROW_BYTES, InputFormat, RowError, RowPlace, RowProblem, TableError};
 
 /// Where a table comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,6 +208,14 @@ impl TableReader {
             Rows::Lines => Some(self.names.text.clone()),
             Rows::Parquet(rows) => Some(rows.header().to_vec()),
             Rows::Objects => None,
+        }
+    }
+
+    /// The types of the columns, for Parquet; none for other formats.
+    pub fn types(&self) -> ColumnTypes {
+        match &self.rows {
+            Rows::Parquet(rows) => rows.types().clone(),
+            Rows::Delimited { .. } | Rows::Lines | Rows::Objects => ColumnTypes::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::tags::Tags;
 use super::flat::{FlatTags, Layout, cell};
 use super::output::Output;
 use super::parquet_rows::ParquetRows;
-use super::{Destination, Dialect, OutputFormat, Row, TableError};
+use super::{ColumnTypes, Destination, Dialect, OutputFormat, Row, TableError};
 
 /// The column of all tags in JSON Lines.
 pub const TAGS_COLUMN: &str = "tags";
@@ -21,6 +21,8 @@ pub struct WriterOptions {
     /// The columns of every row; `None` if each row has columns of its own, when CSV, TSV and Parquet take those of the first
     /// row and keep others in a column `more_columns`.
     pub header: Option<Vec<String>>,
+    /// Types of the input's columns, for Parquet; a column without one is of strings.
+    pub types: ColumnTypes,
     /// The input's delimiter and byte order mark, kept in CSV made of CSV.
     pub dialect: Option<Dialect>,
     /// What the names of the tags' columns begin with.
@@ -70,7 +72,7 @@ impl TableWriter {
         let encoder = match (format, layout) {
             (OutputFormat::Jsonl, _) => Encoder::Objects(output),
             (_, None) => Encoder::Unsettled(Some(output)),
-            (_, Some(layout)) => Encoder::begin(output, format, layout, options.dialect).map_err(write_error)?,
+            (_, Some(layout)) => Encoder::begin(output, format, layout, &options).map_err(write_error)?,
         };
         Ok(Self { encoder, format, options, table })
     }
@@ -124,7 +126,7 @@ impl TableWriter {
             // Not a row was written: a table of the tags' columns alone.
             Encoder::Unsettled(Some(output)) => {
                 let layout = Layout::of_header(Vec::new(), &options.tag_prefix)?;
-                Encoder::begin(output, format, layout, options.dialect).and_then(Encoder::finish).map_err(write_error)
+                Encoder::begin(output, format, layout, &options).and_then(Encoder::finish).map_err(write_error)
             }
             settled => settled.finish().map_err(write_error),
         }
@@ -137,7 +139,7 @@ impl TableWriter {
         })?;
         let Encoder::Unsettled(pending) = &mut self.encoder else { return Ok(()) };
         if let Some(output) = pending.take() {
-            let begun = Encoder::begin(output, self.format, layout, self.options.dialect);
+            let begun = Encoder::begin(output, self.format, layout, &self.options);
             self.encoder = begun.map_err(|reason| self.write_error(reason))?;
         }
         Ok(())
@@ -149,9 +151,12 @@ impl TableWriter {
 }
 
 impl Encoder {
-    fn begin(mut output: Output, format: OutputFormat, layout: Layout, dialect: Option<Dialect>) -> io::Result<Self> {
+    fn begin(mut output: Output, format: OutputFormat, layout: Layout, options: &WriterOptions) -> io::Result<Self> {
+        let dialect = options.dialect;
         let delimiter = match (format, dialect) {
-            (OutputFormat::Parquet, _) => return Ok(Self::Parquet(Box::new(ParquetRows::new(output, layout)?))),
+            (OutputFormat::Parquet, _) => {
+                return Ok(Self::Parquet(Box::new(ParquetRows::new(output, layout, &options.types)?)));
+            }
             (OutputFormat::Tsv, _) => b'\t',
             (_, Some(Dialect { delimiter: b';', .. })) => b';',
             _ => b',',
@@ -222,13 +227,21 @@ mod tests {
     use std::fs::{self, File};
     use std::io::Cursor;
     use std::path::Path;
+    use std::sync::Arc;
 
+    use arrow_array::builder::{Int32Builder, ListBuilder};
     use arrow_array::cast::AsArray;
-    use arrow_array::types::Float32Type;
+    use arrow_array::types::{Float32Type, Int32Type};
+    use arrow_array::{
+        ArrayRef, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array, Float64Array, Int64Array,
+        RecordBatch, StringArray, StructArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    };
+    use arrow_schema::{DataType, Field};
+    use parquet::arrow::ArrowWriter;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use serde_json::json;
 
-    use super::super::{FLAT_COLUMNS, InputFormat, ReaderOptions, TableReader};
+    use super::super::{FLAT_COLUMNS, Input, InputFormat, ReaderOptions, TableReader};
     use super::*;
 
     fn tags(topics: Value, sentiment: Value) -> Tags {
@@ -278,8 +291,12 @@ mod tests {
     fn write(table: &Table, path: &Path, prefix: &str) -> Result<(), TableError> {
         let options = ReaderOptions { format: Some(table.format), ..ReaderOptions::default() };
         let reader = TableReader::from_reader("t", Box::new(Cursor::new(table.text)), &options)?;
-        let options =
-            WriterOptions { header: reader.header(), dialect: reader.dialect(), tag_prefix: prefix.to_owned() };
+        let options = WriterOptions {
+            header: reader.header(),
+            types: reader.types(),
+            dialect: reader.dialect(),
+            tag_prefix: prefix.to_owned(),
+        };
         let format = OutputFormat::of_path(path).unwrap();
         let mut writer = TableWriter::create(&Destination::File(path.to_owned()), format, options)?;
         for (row, tags) in reader.zip([full(), bare()]) {
@@ -370,6 +387,56 @@ mod tests {
         let confidences = batch.column_by_name("o_topic_confidence").unwrap().as_list::<i32>().value(0);
         assert_eq!(confidences.as_primitive::<Float32Type>().values().to_vec(), [0.93, 0.7]);
         assert!(batch.column_by_name("o_review_needed").unwrap().as_boolean().value(0));
+    }
+
+    #[test]
+    fn parquet_of_parquet_keeps_the_types_of_its_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let (input, output) = (folder.path().join("in.parquet"), folder.path().join("out.parquet"));
+        let mut list = ListBuilder::new(Int32Builder::new());
+        list.append_value([Some(1), None]);
+        list.append_null();
+        let inner: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), None]));
+        let nested = StructArray::from(vec![(Arc::new(Field::new("vip", DataType::Boolean, true)), inner)]);
+        let channel: DictionaryArray<Int32Type> = [Some("chat"), Some("call")].into_iter().collect();
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("id", Arc::new(Int64Array::from(vec![i64::MAX, -8]))),
+            ("text", Arc::new(StringArray::from(vec!["касса", "банк"]))),
+            ("score", Arc::new(Float32Array::from(vec![Some(0.1), None]))),
+            ("weight", Arc::new(Float64Array::from(vec![f64::MAX, 1e-300]))),
+            ("sum", Arc::new(Decimal128Array::from(vec![Some(12_345), None]).with_precision_and_scale(12, 2).unwrap())),
+            ("channel", Arc::new(channel)),
+            ("day", Arc::new(Date32Array::from(vec![19_874, -1]))),
+            ("at", Arc::new(TimestampMillisecondArray::from(vec![1_717_171_200_500, 0]).with_timezone("UTC"))),
+            ("exactly", Arc::new(TimestampNanosecondArray::from(vec![1_717_171_200_000_000_001, 0]))),
+            ("list", Arc::new(list.finish())),
+            ("client", Arc::new(nested)),
+            ("paid", Arc::new(BooleanArray::from(vec![true, false]))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = ArrowWriter::try_new(File::create(&input).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+
+        let reader = TableReader::open(&Input::File(input), &ReaderOptions::default()).unwrap();
+        let options = WriterOptions { header: reader.header(), types: reader.types(), ..WriterOptions::default() };
+        let mut writer =
+            TableWriter::create(&Destination::File(output.clone()), OutputFormat::Parquet, options).unwrap();
+        for row in reader {
+            writer.write(&row.unwrap(), &bare()).unwrap();
+        }
+        writer.finish().unwrap();
+        let written = ParquetRecordBatchReaderBuilder::try_new(File::open(&output).unwrap()).unwrap().build().unwrap();
+        let written: Vec<RecordBatch> = written.map(Result::unwrap).collect();
+        for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+            let again = written[0].column_by_name(field.name()).unwrap();
+            if field.name() == "channel" {
+                // What a dictionary says, without it.
+                assert_eq!(again.as_string::<i32>().iter().collect::<Vec<_>>(), [Some("chat"), Some("call")]);
+            } else {
+                assert_eq!(again, column, "{}", field.name());
+            }
+        }
     }
 
     #[test]
