@@ -1,0 +1,62 @@
+//! Sentences that speak to a machine rather than to people: forged messages of a system, finished answers in JSON, orders to set a tag.
+//!
+//! Enters: a sentence in lower case. Leaves: whether it speaks to a machine. Never here: tags, topics, and what is done with such a
+//! sentence. A person who reads feedback laughs at them; an encoder reads their words like any others, and so they would change tags.
+//! What is told here is a matter of wording, held to be rare in honest feedback; whoever uses it says so in the answer and loses no text.
+
+mod wording;
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use wording::{OF_TAGS, TELLING, WORDS};
+
+/// One by one: most begin with words that are looked for at once, which a set of all of them cannot do in letters beyond ASCII.
+static TELLING_REGEXES: LazyLock<Vec<Regex>> =
+    LazyLock::new(|| TELLING.iter().filter_map(|pattern| Regex::new(&written_out(pattern)).ok()).collect());
+static OF_TAGS_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&written_out(OF_TAGS)).ok());
+
+/// A pattern with the words that its names stand for.
+fn written_out(pattern: &str) -> String {
+    WORDS.iter().fold(pattern.to_owned(), |pattern, (name, words)| pattern.replace(name, words))
+}
+
+/// True if a sentence, in lower case with `е` for `ё`, speaks to a machine. Takes time linear in its length.
+pub fn speaks_to_machine(lower: &str) -> bool {
+    TELLING_REGEXES.iter().any(|regex| regex.is_match(lower))
+}
+
+/// True if a sentence, in lower case, goes on from one that speaks to a machine: "so note a complaint about the app". It begins with a
+/// word that says so, or it is about tags, moods or its reader.
+pub fn goes_on(lower: &str) -> bool {
+    const BEGINNINGS: [&str; 22] = [
+        "so",
+        "therefore",
+        "hence",
+        "thus",
+        "now",
+        "then",
+        "just",
+        "and",
+        "again",
+        "thank",
+        "have",
+        "please",
+        "поэтому",
+        "значит",
+        "итак",
+        "теперь",
+        "тогда",
+        "так",
+        "вот",
+        "и",
+        "пожалуйста",
+        "спасибо",
+    ];
+    let first: String = lower.chars().skip_while(|c| !c.is_alphabetic()).take_while(|c| c.is_alphabetic()).collect();
+    BEGINNINGS.contains(&first.as_str()) || OF_TAGS_REGEX.as_ref().is_some_and(|regex| regex.is_match(lower))
+}
+
+#[cfg(test)]
+mod tests;
