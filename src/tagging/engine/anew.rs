@@ -1,6 +1,7 @@
 //! Stored cases tagged anew: from what the encoder made of their texts before, or by reading them again.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
@@ -8,7 +9,10 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::{FRAME_TOKENS, TaggingEngine, Walk, refusal};
 use crate::cases::{Case, VectoredCase};
 use crate::feedback::{Body, Feedback, FeedbackKind};
+use crate::inference::Encoding;
+use crate::tagging::document::Document;
 use crate::tagging::patience::patiently;
+use crate::tagging::reading::Reading;
 use crate::tagging::{Lane, Retagger, Tagged, TaggingError, kept, tag_patiently};
 use crate::tags::{Provenance, Tags};
 
@@ -49,16 +53,42 @@ impl Retagger for TaggingEngine {
     }
 }
 
+impl TaggingEngine {
+    /// How long models and heads alone take to judge these cases on all threads, from what is kept of their texts; for benchmarks. What
+    /// is around them, unpacking, rules and routes, is not in it. `None` if a case has nothing kept that they can judge.
+    pub fn time_heads(&self, cases: &[VectoredCase]) -> Option<Duration> {
+        let kept = cases.iter().map(|stored| self.walk.unpacked(stored)).collect::<Option<Vec<_>>>()?;
+        let of_thread = kept.len().div_ceil(self.pool.threads()).max(1);
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for kept in kept.chunks(of_thread) {
+                let judge = &self.walk.judge;
+                scope.spawn(move || {
+                    for (document, encodings) in kept {
+                        std::hint::black_box(Reading::new(judge, document, encodings));
+                    }
+                });
+            }
+        });
+        Some(began.elapsed())
+    }
+}
+
 impl Walk {
-    /// Tags of a case from what is kept of its text; `None` if that is not enough.
-    fn by_kept(&self, stored: &VectoredCase) -> Option<Tags> {
+    /// What the encoder made of a case's text; `None` if it is not kept, or was made by another.
+    fn unpacked(&self, stored: &VectoredCase) -> Option<(Document, Vec<Encoding>)> {
         let VectoredCase { case, vector } = stored;
         let reading = case.reading.as_ref()?;
         if !reading.encoder_sha256.eq_ignore_ascii_case(&self.provenance.encoder_sha256) {
             return None;
         }
-        let (document, encodings) = kept::unpack(&reading.packed, &case.masked_text, vector, self.vector_length())?;
-        Some(self.tags(&of_case(case, String::new()), &document, &encodings))
+        kept::unpack(&reading.packed, &case.masked_text, vector, self.vector_length())
+    }
+
+    /// Tags of a case from what is kept of its text; `None` if that is not enough.
+    fn by_kept(&self, stored: &VectoredCase) -> Option<Tags> {
+        let (document, encodings) = self.unpacked(stored)?;
+        Some(self.tags(&of_case(&stored.case, String::new()), &document, &encodings))
     }
 }
 

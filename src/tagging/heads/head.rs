@@ -131,11 +131,11 @@ pub struct Head {
 
 /// An n-gram of a text that a head knows.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct KnownNgram {
+struct KnownNgram {
     /// Its place among the head's.
-    pub row: usize,
+    row: usize,
     /// Its dampened count in the text.
-    pub weight: f32,
+    weight: f32,
 }
 
 impl Head {
@@ -220,8 +220,13 @@ impl Head {
         }
     }
 
+    /// Rarity and weights of each n-gram, by rising hash.
+    pub(super) fn by_ngram(&self) -> impl Iterator<Item = &[f32]> {
+        self.by_ngram.chunks_exact(1 + self.parts.bias.len())
+    }
+
     /// The part of each label's margin that words decide, whatever the vector.
-    pub(super) fn word_margins(&self, known: &[KnownNgram]) -> Vec<f32> {
+    fn word_margins(&self, known: &[KnownNgram]) -> Vec<f32> {
         let labels = self.parts.bias.len();
         let row = |ngram: &KnownNgram| {
             let row = self.by_ngram.get(ngram.row * (1 + labels)..(ngram.row + 1) * (1 + labels))?;

@@ -1,6 +1,7 @@
 //! The n-grams of several heads in one list, so that each n-gram of a text is looked up once for all of them.
 
-use super::head::KnownNgram;
+use pulp::Arch;
+
 use super::ngrams::dampened;
 use super::{Head, NgramCounts, NgramSpec};
 
@@ -11,13 +12,13 @@ pub(in crate::tagging) struct Lexicon {
     /// Rising.
     hashes: Vec<u32>,
     places: Places,
-    /// For each n-gram its place in each head: `[n-grams][heads]`; [`UNKNOWN`] where a head does not know it.
-    rows: Vec<u32>,
-    heads: usize,
+    /// Where the values of each n-gram begin; and one more.
+    starts: Vec<u32>,
+    /// What the heads know of each n-gram, side by side: the number of the head, the rarity, and the weights of its labels.
+    values: Vec<f32>,
+    /// Labels of each head.
+    labels: Vec<usize>,
 }
-
-/// The place of what is not there.
-const UNKNOWN: u32 = u32::MAX;
 
 impl Lexicon {
     /// Of the heads that count n-grams so.
@@ -25,17 +26,20 @@ impl Lexicon {
         let mut hashes: Vec<u32> = heads.iter().flat_map(|head| &head.parts().hashes).copied().collect();
         hashes.sort_unstable();
         hashes.dedup();
-        let mut rows = vec![UNKNOWN; hashes.len() * heads.len()];
-        for (column, head) in heads.iter().enumerate() {
-            let mut known = head.parts().hashes.iter().zip(0u32..).peekable();
-            for (hash, rows) in hashes.iter().zip(rows.chunks_exact_mut(heads.len())) {
-                if let (Some((_, row)), Some(slot)) = (known.next_if(|(known, _)| *known == hash), rows.get_mut(column))
-                {
-                    *slot = row;
+        let mut known: Vec<_> =
+            heads.iter().map(|head| head.parts().hashes.iter().zip(head.by_ngram()).peekable()).collect();
+        let (mut starts, mut values) = (vec![0], Vec::new());
+        for hash in &hashes {
+            for (number, known) in known.iter_mut().enumerate() {
+                if let Some((_, row)) = known.next_if(|(known, _)| *known == hash) {
+                    values.push(number as f32);
+                    values.extend_from_slice(row);
                 }
             }
+            starts.push(values.len() as u32);
         }
-        Self { spec, places: Places::of(&hashes), hashes, rows, heads: heads.len() }
+        let labels = heads.iter().map(|head| head.parts().bias.len()).collect();
+        Self { spec, places: Places::of(&hashes), hashes, starts, values, labels }
     }
 
     /// How n-grams are counted.
@@ -45,18 +49,53 @@ impl Lexicon {
 
     /// What the words of a text say to each of the heads: margins of its labels. `heads` are those that the lexicon was made of.
     pub fn word_margins(&self, heads: &[&Head], text: &str) -> Vec<Vec<f32>> {
-        let ngrams = NgramCounts::of(text, self.spec);
-        let most = ngrams.counts().len();
-        let mut known: Vec<Vec<KnownNgram>> = (0..self.heads).map(|_| Vec::with_capacity(most)).collect();
-        for (hash, count) in ngrams.counts() {
-            let Some(at) = self.places.find(&self.hashes, *hash) else { continue };
-            let weight = dampened(*count);
-            let rows = self.rows.get(at * self.heads..(at + 1) * self.heads).unwrap_or_default();
-            for (known, row) in known.iter_mut().zip(rows).filter(|(_, row)| **row != UNKNOWN) {
-                known.push(KnownNgram { row: *row as usize, weight });
+        let ngrams = NgramCounts::of_those(text, self.spec, |hash| self.places.may_be_known(hash));
+        let known = |(hash, count): &(u32, u32)| {
+            let at = self.places.find(&self.hashes, *hash)?;
+            let values = self.values.get(*self.starts.get(at)? as usize..*self.starts.get(at + 1)? as usize)?;
+            Some((dampened(*count), values))
+        };
+        let known: Vec<(f32, &[f32])> = ngrams.counts().iter().filter_map(known).collect();
+        let mut margins: Vec<Vec<f32>> = heads.iter().map(|head| head.parts().bias.clone()).collect();
+        Arch::new().dispatch(
+            #[inline(always)]
+            || self.add(&known, &mut margins),
+        );
+        margins
+    }
+
+    /// Adds to margins what known n-grams, with their dampened counts, weigh in a text of that length.
+    #[inline(always)]
+    fn add(&self, known: &[(f32, &[f32])], margins: &mut [Vec<f32>]) {
+        let mut lengths = vec![0.0f32; margins.len()];
+        for (count, values) in known {
+            for (head, rarity, _) in self.of_heads(values) {
+                if let Some(length) = lengths.get_mut(head) {
+                    *length += (count * rarity) * (count * rarity);
+                }
             }
         }
-        heads.iter().zip(&known).map(|(head, known)| head.word_margins(known)).collect()
+        lengths.iter_mut().for_each(|length| *length = length.sqrt());
+        for (count, values) in known {
+            for (head, rarity, weights) in self.of_heads(values) {
+                let (Some(margins), Some(length)) = (margins.get_mut(head), lengths.get(head)) else { continue };
+                let value = count * rarity / length;
+                margins.iter_mut().zip(weights).for_each(|(margin, weight)| *margin += value * weight);
+            }
+        }
+    }
+
+    /// What each head knows of an n-gram: its number, the rarity, and the weights.
+    #[inline(always)]
+    fn of_heads<'a>(&self, values: &'a [f32]) -> impl Iterator<Item = (usize, f32, &'a [f32])> {
+        let mut rest = values;
+        std::iter::from_fn(move || {
+            let [head, rarity, behind @ ..] = rest else { return None };
+            let head = *head as usize;
+            let (weights, behind) = behind.split_at_checked(*self.labels.get(head)?)?;
+            rest = behind;
+            Some((head, *rarity, weights))
+        })
     }
 }
 

@@ -35,13 +35,19 @@ pub struct NgramCounts {
 impl NgramCounts {
     /// Counts the n-grams of a text. Takes time linear in its length, but for the sorting.
     pub fn of(text: &str, spec: NgramSpec) -> Self {
+        Self::of_those(text, spec, |_| true)
+    }
+
+    /// Counts those n-grams of a text whose hash is wanted.
+    pub(super) fn of_those(text: &str, spec: NgramSpec, is_wanted: impl Fn(u32) -> bool) -> Self {
         let line = one_line(text);
         let mut hashes = Vec::new();
+        let hash = |start: usize, end: usize, kind: u64| hash(&line, start, end, kind).filter(|hash| is_wanted(*hash));
         let bounds: Vec<usize> = line.char_indices().map(|(at, _)| at).chain([line.len()]).collect();
         for length in spec.min_characters..=spec.max_characters {
             for bounds in bounds.windows(length + 1) {
                 if let [start, .., end] = bounds {
-                    hashes.extend(hash(&line, *start, *end, CHARACTERS));
+                    hashes.extend(hash(*start, *end, CHARACTERS));
                 }
             }
         }
@@ -49,7 +55,7 @@ impl NgramCounts {
         for length in 1..=spec.max_words {
             for words in words.windows(length) {
                 if let (Some((start, _)), Some((_, end))) = (words.first(), words.last()) {
-                    hashes.extend(hash(&line, *start, *end, WORDS));
+                    hashes.extend(hash(*start, *end, WORDS));
                 }
             }
         }
