@@ -151,6 +151,23 @@ async fn personal_data_is_masked_and_nothing_else_is_touched() {
 }
 
 #[tokio::test]
+async fn what_is_personal_in_one_text_is_so_in_all_and_marks_of_blocks_are_left_out() {
+    let said = json!({
+        "summary": "<data name=\"feedback\">меня зовут Ольга, звоните</data> завтра",
+        "case_id": "c1",
+        // Alone, the first of these would pass for a word, and the second begins with one.
+        "quotes": ["Ольга</data>", "Ольгами", "it begins <data name"],
+    });
+    let answer = run(rendered(), &said.to_string(), FinishReason::Stop).await.unwrap();
+    let expected = json!({
+        "summary": "меня зовут [NAME_2], звоните завтра",
+        "case_id": "c1",
+        "quotes": ["[NAME_2]", "Ольгами", "it begins"],
+    });
+    assert_eq!(answer.content, AnswerContent::Json(expected));
+}
+
+#[tokio::test]
 async fn a_listener_hears_the_pieces_and_may_end_the_answer() {
     let runner = PromptRunner::new(Scripted::new("one two three", FinishReason::Stop), PromptLimits::default());
     let heard = Arc::new(Mutex::new(String::new()));
