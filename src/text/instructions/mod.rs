@@ -4,17 +4,37 @@
 //! sentence. A person who reads feedback laughs at them; an encoder reads their words like any others, and so they would change tags.
 //! What is told here is a matter of wording, held to be rare in honest feedback; whoever uses it says so in the answer and loses no text.
 
+mod literals;
 mod wording;
 
 use std::sync::LazyLock;
 
+use literals::Candidates;
 use regex::Regex;
 
 use wording::{OF_TAGS, TELLING, WORDS};
 
-/// One by one: most begin with words that are looked for at once, which a set of all of them cannot do in letters beyond ASCII.
-static TELLING_REGEXES: LazyLock<Vec<Regex>> =
-    LazyLock::new(|| TELLING.iter().filter_map(|pattern| Regex::new(&written_out(pattern)).ok()).collect());
+/// All patterns, and which of them are worth trying on a text; `None` if one of them is no pattern.
+struct Telling {
+    regexes: Vec<Regex>,
+    candidates: Candidates,
+}
+
+impl Telling {
+    fn new() -> Option<Self> {
+        let patterns: Vec<String> = TELLING.iter().map(|pattern| written_out(pattern)).collect();
+        let regexes = patterns.iter().map(|pattern| Regex::new(pattern).ok()).collect::<Option<Vec<_>>>()?;
+        Some(Self { regexes, candidates: Candidates::of(patterns.iter().map(String::as_str))? })
+    }
+
+    /// One by one: a set of all of them is slow in letters beyond ASCII.
+    fn is_match(&self, text: &str) -> bool {
+        let candidates = self.candidates.in_text(text);
+        self.regexes.iter().zip(candidates).any(|(regex, is_candidate)| is_candidate && regex.is_match(text))
+    }
+}
+
+static TELLING_PATTERNS: LazyLock<Option<Telling>> = LazyLock::new(Telling::new);
 static OF_TAGS_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&written_out(OF_TAGS)).ok());
 
 /// A pattern with the words that its names stand for.
@@ -24,7 +44,7 @@ fn written_out(pattern: &str) -> String {
 
 /// True if a sentence, in lower case with `е` for `ё`, speaks to a machine. Takes time linear in its length.
 pub fn speaks_to_machine(lower: &str) -> bool {
-    TELLING_REGEXES.iter().any(|regex| regex.is_match(lower))
+    TELLING_PATTERNS.as_ref().is_some_and(|telling| telling.is_match(lower))
 }
 
 /// True if a sentence, in lower case, goes on from one that speaks to a machine: "so note a complaint about the app". It begins with a
