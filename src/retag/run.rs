@@ -200,7 +200,12 @@ impl RetagRun {
         let columns = TagColumns::new(&self.options.tag_prefix, target.format);
         let header =
             reader.header().map(|header| columns.kept(header)).transpose().map_err(|error| named(file, error))?;
-        let writing = WriterOptions { header, types: reader.types(), dialect: reader.dialect(), tag_prefix: self.options.tag_prefix.clone() };
+        let writing = WriterOptions {
+            header,
+            types: reader.types(),
+            dialect: reader.dialect(),
+            tag_prefix: self.options.tag_prefix.clone(),
+        };
         let mut parts = self.history.parts.remove(&file.name).unwrap_or_default();
         // Hours may have gone by since the history was checked.
         if let Some(what) = parts.first().and_then(|part| part.identity.difference(&identity)) {

@@ -69,8 +69,12 @@ enum ToWriter {
 pub async fn tag_table(job: TableJob, tagger: Arc<dyn Tagger>) -> Result<Summary, Failure> {
     job.destination.refuse_input(&job.input).map_err(Failure::input)?;
     let reader = TableReader::open(&job.input, &job.reading).map_err(Failure::input)?;
-    let options =
-        WriterOptions { header: reader.header(), types: reader.types(), dialect: reader.dialect(), tag_prefix: job.tag_prefix.clone() };
+    let options = WriterOptions {
+        header: reader.header(),
+        types: reader.types(),
+        dialect: reader.dialect(),
+        tag_prefix: job.tag_prefix.clone(),
+    };
     let writer = TableWriter::create(&job.destination, job.output_format, options).map_err(Failure::input)?;
     let total = match &job.input {
         Input::File(path) => std::fs::metadata(path).ok().filter(|metadata| metadata.is_file()).map(|file| file.len()),

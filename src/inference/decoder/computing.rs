@@ -50,12 +50,7 @@ impl Place {
     }
 
     /// Bytes that a model takes here, with keys and values of so many sequences of so many positions; known before it is loaded.
-    pub fn bytes_needed(
-        &self,
-        tensors: &Tensors,
-        positions: usize,
-        sequences: usize,
-    ) -> Result<usize, InferenceError> {
+    pub fn bytes_needed(&self, tensors: &Tensors, positions: usize, sequences: usize) -> Result<usize, InferenceError> {
         let shape = Shape::read(tensors.metadata()).map_err(|problem| tensors.bad(problem))?;
         let weights = match self {
             Self::Grouped(_) => tensors.bytes(),

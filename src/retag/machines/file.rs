@@ -85,7 +85,12 @@ impl FileWork {
         let columns = TagColumns::new(&options.tag_prefix, target.format);
         let header =
             reader.header().map(|header| columns.kept(header)).transpose().map_err(|error| named(&file, error))?;
-        let writing = WriterOptions { header, types: reader.types(), dialect: reader.dialect(), tag_prefix: options.tag_prefix.clone() };
+        let writing = WriterOptions {
+            header,
+            types: reader.types(),
+            dialect: reader.dialect(),
+            tag_prefix: options.tag_prefix.clone(),
+        };
         let mut rows = 0;
         for row in reader {
             match row {

@@ -140,9 +140,12 @@ async fn the_beginning_of_a_prompt_outlives_the_texts_that_were_asked_about_with
             max_tokens: 4,
             ..generation("")
         };
-        let (draft, tag) = ("write to the customer in a few words, and say sorry", "name the topic of what follows, nothing else");
+        let (draft, tag) =
+            ("write to the customer in a few words, and say sorry", "name the topic of what follows, nothing else");
         let model = with(2);
-        for (of, about) in [(draft, "cards"), (tag, "the app"), (draft, "the other"), (draft, "the first"), (draft, "it")] {
+        for (of, about) in
+            [(draft, "cards"), (tag, "the app"), (draft, "the other"), (draft, "the first"), (draft, "it")]
+        {
             model.answer(asked(of, about), None).await.unwrap();
         }
         let known = model.answer(asked(tag, "cards"), None).await.unwrap();
