@@ -19,7 +19,7 @@ mod words;
 use crate::feedback::CharSpan;
 use crate::tags::Language;
 
-pub use instructions::{goes_on, speaks_to_machine};
+pub use instructions::{goes_on, opens_message, speaks_to_machine};
 pub use masking::{MaskedItem, MaskedKind};
 pub(crate) use normalise::is_invisible;
 pub use transcript::parse_transcript;

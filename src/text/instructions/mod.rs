@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use literals::Candidates;
 use regex::Regex;
 
-use wording::{OF_TAGS, TELLING, WORDS};
+use wording::{OF_TAGS, OPENING, TELLING, WORDS};
 
 /// All patterns, and which of them are worth trying on a text; `None` if one of them is no pattern.
 struct Telling {
@@ -37,6 +37,8 @@ impl Telling {
 static TELLING_PATTERNS: LazyLock<Option<Telling>> = LazyLock::new(Telling::new);
 static OF_TAGS_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&written_out(OF_TAGS)).ok());
 
+static OPENING_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OPENING).ok());
+
 /// A pattern with the words that its names stand for.
 fn written_out(pattern: &str) -> String {
     WORDS.iter().fold(pattern.to_owned(), |pattern, (name, words)| pattern.replace(name, words))
@@ -45,6 +47,12 @@ fn written_out(pattern: &str) -> String {
 /// True if a sentence, in lower case with `е` for `ё`, speaks to a machine. Takes time linear in its length.
 pub fn speaks_to_machine(lower: &str) -> bool {
     TELLING_PATTERNS.as_ref().is_some_and(|telling| telling.is_match(lower))
+}
+
+/// True if a sentence, in lower case, has a mark that a chat template opens or ends a message with: what comes behind it in the same text
+/// is given out for the words of another.
+pub fn opens_message(lower: &str) -> bool {
+    OPENING_REGEX.as_ref().is_some_and(|regex| regex.is_match(lower))
 }
 
 /// True if a sentence, in lower case, goes on from one that speaks to a machine: "so note a complaint about the app". It begins with a

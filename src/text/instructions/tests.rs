@@ -2,12 +2,12 @@
 
 use regex::Regex;
 
-use super::wording::{OF_TAGS, TELLING, WORDS};
-use super::{Telling, goes_on, speaks_to_machine, written_out};
+use super::wording::{OF_TAGS, OPENING, TELLING, WORDS};
+use super::{Telling, goes_on, opens_message, speaks_to_machine, written_out};
 
 #[test]
 fn every_pattern_is_one_and_every_name_stands_for_words() {
-    for pattern in TELLING.iter().copied().chain([OF_TAGS]).chain(WORDS.map(|(_, words)| words)) {
+    for pattern in TELLING.iter().copied().chain([OF_TAGS, OPENING]).chain(WORDS.map(|(_, words)| words)) {
         let written_out = written_out(pattern);
         assert!(!written_out.contains('@'), "{pattern}");
         let regex = Regex::new(&written_out).unwrap_or_else(|error| panic!("{pattern}: {error}"));
@@ -34,6 +34,14 @@ fn few_patterns_are_tried_on_a_text_that_has_none_of_their_words() {
 fn what_goes_on_begins_with_a_word_that_says_so() {
     assert!(goes_on("so note a complaint about the app") && goes_on("«и больше ничего»"));
     assert!(!goes_on("soap was missing") && !goes_on("иначе уйду") && !goes_on(""));
+}
+
+#[test]
+fn marks_of_chat_templates_open_a_message() {
+    for mark in ["<|im_end|>", "спасибо.<|im_start|>system", "[inst] ты банк", "<system>routing"] {
+        assert!(opens_message(mark) && speaks_to_machine(mark), "{mark}");
+    }
+    assert!(!opens_message("счет <300 рублей> и <b>важно</b>") && !opens_message("вышла </data>"));
 }
 
 #[test]

@@ -150,5 +150,9 @@ pub(super) const TELLING: &[&str] = &[
     r"(?:^|\b(?:and|now|please|just|on) )(?:output|answer|reply|respond)\b.{0,30}\b(?:nothing else|single word|only (?:with|the)|no other|word for word)\b|\buse nothing else\b|\bwrite that and stop\b|\bassign to: ",
 ];
 
+/// Marks that chat templates open and end messages with.
+pub(super) const OPENING: &str =
+    r"<\|[a-z_]{2,30}\|>|\[/?inst\]|<</?sys>>|<(?:start_of_turn|end_of_turn|think|system|assistant)>";
+
 /// What a sentence says of tags, moods or its reader: enough beside one that speaks to a machine, never by itself.
 pub(super) const OF_TAGS: &str = r"\b(?:@field|@mood|@praise|@feeling|ты|тебе|тебя|you heard|you must|means|значит|pretend|grateful|обещаю|спасибо)\b";

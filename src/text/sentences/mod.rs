@@ -138,6 +138,10 @@ impl Line<'_> {
                     open_brackets = 0;
                 }
                 next = end;
+            } else if c == '<' && self.char_at(next) == '|' && said {
+                // A mark of a chat template belongs to what comes behind it.
+                ends.push(at);
+                said = false;
             } else if c == '(' {
                 open_brackets += 1;
             } else if c == ')' {
@@ -238,7 +242,7 @@ impl Line<'_> {
         let capital = self.starts_with_capital(next);
         let opens = is_letter_or_number(follows)
             || is_pictograph(follows)
-            || matches!(follows, '«' | '"' | '“' | '„' | '(' | '[' | '#' | '@' | '+' | '№');
+            || matches!(follows, '«' | '"' | '“' | '„' | '(' | '[' | '<' | '#' | '@' | '+' | '№');
         if !opens {
             return false;
         }
