@@ -70,6 +70,11 @@ pub struct TokenLimit {
     pub burst_tokens: u32,
 }
 
+impl TokenLimit {
+    /// A burst that nobody set is what comes in so many seconds.
+    pub const BURST_SECONDS: u32 = 10;
+}
+
 /// Whoever makes a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
