@@ -151,7 +151,7 @@ fn certificates_of_no_use_are_told_by_their_key_of_the_configuration() {
     let authority = Authority::new();
     let (certificate, key) = authority.issue();
     let (_, other) = authority.issue();
-    let mut told = |certificate: &str, key: &str| {
+    let told = |certificate: &str, key: &str| {
         files.write((certificate.to_owned(), key.to_owned()));
         Tls::open(&config).map(|_| ()).unwrap_err().to_string()
     };
