@@ -20,12 +20,14 @@ use std::time::{Duration, Instant};
 
 use crate::assist::playbook::{Playbook, PlaybookError};
 use crate::assist::{SlotError, UsesError};
+use crate::callers::jwt::JwtOptions;
+use crate::callers::{Callers, CallersError};
 use crate::cases::edge::{EdgeOptions, EdgeStore};
 use crate::cases::qdrant::{QdrantOptions, QdrantStore};
 use crate::cases::retention::Retention;
 use crate::cases::seal::{self, SealError, Sealer};
 use crate::cases::{CaseStore, CaseStoreError, TenantId};
-use crate::config::{CasesConfig, Config, KeptTexts, PromptsConfig, Quantisation, RetagConfig};
+use crate::config::{CallersConfig, CasesConfig, Config, KeptTexts, PromptsConfig, Quantisation, RetagConfig};
 use crate::feedback::FeedbackKind;
 use crate::inference::endpoint::EndpointError;
 use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Kernel, PoolOptions, Pooling};
@@ -278,6 +280,21 @@ pub fn open_prompts(config: &Config) -> Result<PromptLibrary, PromptFilesError> 
 pub fn prompt_limits(config: &Config) -> PromptLimits {
     let PromptsConfig { max_input_chars, max_trusted_chars, max_message_chars, max_answer_chars, .. } = config.prompts;
     PromptLimits { max_input_chars, max_trusted_chars, max_message_chars, max_answer_chars }
+}
+
+/// Who is let in, as configured. Blocks.
+///
+/// # Errors
+/// [`CallersError`] for a file that can't be read or is not valid.
+pub fn callers(config: &Config) -> Result<Arc<Callers>, CallersError> {
+    let CallersConfig { keys_file, jwt_keys_file, jwt_issuer, jwt_audience, .. } = config.callers.clone();
+    // Whoever configured the file configured the others too.
+    let tokens = jwt_keys_file.zip(jwt_issuer).zip(jwt_audience).map(|((file, issuer), audience)| {
+        let tenant_claim = config.callers.jwt_tenant_claim.clone();
+        let roles_claim = config.callers.jwt_roles_claim.clone();
+        (file, JwtOptions { issuer, audience, tenant_claim, roles_claim })
+    });
+    Ok(Arc::new(Callers::open(keys_file, tokens)?))
 }
 
 /// The jobs that re-tag the archive, as configured. Blocks.

@@ -23,7 +23,7 @@ use sources::{Given, Source};
 pub use value::Allowed;
 use value::Allowed::{
     Address, Integer, Name, Number, OneOf, OptionalAddress, OptionalModelName, OptionalName, OptionalPath,
-    OptionalQueueUrl, OptionalUrl,
+    OptionalQueueUrl, OptionalText, OptionalUrl,
 };
 use value::Value;
 
@@ -70,6 +70,16 @@ named_enum! {
         None = "none",
         /// In 8 bits a number first; the best again as they are.
         Int8 = "int8",
+    }
+}
+
+named_enum! {
+    /// From where the service can be reached under a condition that is not safe everywhere.
+    Reach {
+        /// From this machine alone.
+        Loopback = "loopback",
+        /// From wherever the address can be reached.
+        Anywhere = "anywhere",
     }
 }
 
@@ -192,6 +202,46 @@ settings! {
         drain_timeout_ms: u64 = 30_000, Integer(0, 3_600_000);
         /// How often the model (until it answered once) and the case store are asked for a sign of life, in milliseconds.
         probe_interval_ms: u64 = 5_000, Integer(10, 600_000);
+        /// Where plain text, without TLS, is spoken: "loopback" lets the service listen on this machine's own addresses alone; "anywhere" is for a network where something else encrypts.
+        plain_text: Reach = Reach::Loopback, OneOf(&["loopback", "anywhere"]);
+        /// How often the files of keys and certificates are looked at, in milliseconds. What changed comes into force; what is not valid is refused and told, and what was in force before stays.
+        reload_ms: u64 = 2_000, Integer(10, 3_600_000);
+    }
+
+    /// Encryption of the listening side.
+    tls: TlsConfig {
+        /// PEM file of the service's certificate, with those between it and its authority behind it; not set, plain text is spoken.
+        certificate: Option<PathBuf> = None, OptionalPath;
+        /// PEM file of the certificate's private key.
+        key: Option<PathBuf> = None, OptionalPath;
+        /// PEM file of the authorities whose certificates callers must show (mutual TLS); not set, callers need none.
+        client_ca: Option<PathBuf> = None, OptionalPath;
+        /// Most time of one handshake, in milliseconds.
+        handshake_ms: u64 = 5_000, Integer(10, 600_000);
+        /// Most handshakes at once; for one more the oldest is given up, so that slow callers keep nobody out.
+        max_handshakes: usize = 256, Integer(1, 100_000);
+    }
+
+    /// Who may ask, and how much.
+    callers: CallersConfig {
+        /// File of the API keys, which `otklik keys` writes. As long as it is not there and no tokens are trusted, nobody is asked for a key.
+        keys_file: PathBuf = PathBuf::from("./data/keys.toml"), Allowed::Path;
+        /// Where the service may listen while nobody is asked for a key: "loopback" is this machine alone.
+        without_keys: Reach = Reach::Loopback, OneOf(&["loopback", "anywhere"]);
+        /// File of the public keys that tokens (JWT) are signed with: a JWK set, or PEM; not set, no token is trusted.
+        jwt_keys_file: Option<PathBuf> = None, OptionalPath;
+        /// Who must have issued a token: its claim "iss".
+        jwt_issuer: Option<String> = None, OptionalText;
+        /// Whom a token must be for: its claim "aud", or one of its values.
+        jwt_audience: Option<String> = None, OptionalText;
+        /// The claim that names the tenant of a token; with dots, the path to it.
+        jwt_tenant_claim: String = "tenant".to_owned(), Name;
+        /// The claim that lists the roles of a token; with dots, the path to it.
+        jwt_roles_claim: String = "roles".to_owned(), Name;
+        /// Model tokens that each tenant may ask for a second; 0 is as many as it likes. A key may have a limit of its own beside it.
+        tokens_per_second: u64 = 0, Integer(0, 1_000_000_000);
+        /// Model tokens that a tenant may ask for at once after a rest; 0 is those of ten seconds.
+        burst_tokens: u64 = 0, Integer(0, 1_000_000_000);
     }
 
     /// What one request may hold.
@@ -519,6 +569,39 @@ impl Config {
         if self.endpoint.url.is_some() && self.endpoint.model.is_none() {
             let rule = "set when endpoint.url is: the name of the model there";
             contradicts("endpoint.model", &self.endpoint.model, rule);
+        }
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let (certificate, key) = (path(&self.tls.certificate), path(&self.tls.key));
+        if certificate.is_some() && key.is_none() {
+            contradicts("tls.key", &key, "set when tls.certificate is: its private key");
+        }
+        if certificate.is_none() && key.is_some() {
+            contradicts("tls.certificate", &certificate, "set when tls.key is");
+        }
+        if certificate.is_none() && self.tls.client_ca.is_some() {
+            contradicts(
+                "tls.certificate",
+                &certificate,
+                "set when tls.client_ca is: callers show theirs to a service that has one",
+            );
+        }
+        let callers = &self.callers;
+        if callers.jwt_keys_file.is_some() {
+            for (key, value) in
+                [("callers.jwt_issuer", &callers.jwt_issuer), ("callers.jwt_audience", &callers.jwt_audience)]
+            {
+                if value.is_none() {
+                    contradicts(key, value, "set when callers.jwt_keys_file is");
+                }
+            }
+        } else {
+            for (key, value) in
+                [("callers.jwt_issuer", &callers.jwt_issuer), ("callers.jwt_audience", &callers.jwt_audience)]
+            {
+                if value.is_some() {
+                    contradicts(key, value, "empty unless callers.jwt_keys_file is set");
+                }
+            }
         }
         if self.queue.prefix.contains('.') {
             let rule = "a name without '.', which parts subjects";

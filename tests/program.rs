@@ -140,12 +140,21 @@ fn bad_configuration_is_told_before_anything_starts() {
     std::fs::write(folder.path().join("file"), "not a folder").unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    let table: [(&[&str], &[&str]); 5] = [
+    let table: [(&[&str], &[&str]); 8] = [
         (&["serve", "--set", "taxonomy.path=cycle.toml"], &["cycle.toml:8", "cycle", "a -> b"]),
         (&["serve", "--config", "otklik.toml"], &["otklik.toml:2", "server.listen", "lissen", "did you mean"]),
         (&["serve", "--set", "limits.max_turns=none"], &["limits.max_turns", "from 1 to 100000"]),
         (&["serve", "--listen", &taken], &["server.listen", &taken, "--listen"]),
         (&["serve", "--listen", "127.0.0.1:0", "--set", "cases.dir=file/cases"], &["case store", "file/cases"]),
+        (&["serve", "--listen", "0.0.0.0:0"], &["others can reach", "keys add", "callers.without_keys=anywhere"]),
+        (
+            &["serve", "--listen", "0.0.0.0:0", "--set", "callers.without_keys=anywhere"],
+            &["plain text", "tls.certificate", "server.plain_text=anywhere"],
+        ),
+        (
+            &["serve", "--set", "tls.certificate=file", "--set", "tls.key=file"],
+            &["tls.certificate: there is no certificate"],
+        ),
     ];
     for (arguments, parts) in table {
         let (code, _, errors) = run(otklik(folder.path()).args(arguments));
@@ -153,6 +162,34 @@ fn bad_configuration_is_told_before_anything_starts() {
         for part in parts {
             assert!(errors.contains(part), "{arguments:?}: no {part:?} in {errors}");
         }
+    }
+}
+
+#[test]
+fn a_key_is_shown_once_listed_without_its_secret_and_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = |arguments: &[&str]| run(otklik(folder.path()).arg("keys").args(arguments));
+    let (code, key, told) = keys(&["add", "--tenant", "bank", "--role", "tag", "--role", "read", "--name", "crm"]);
+    assert_eq!(code, 0, "{told}");
+    let key = key.trim();
+    let id = key.split('_').nth(1).unwrap();
+    assert!(key.starts_with("otk_") && told.contains(id) && !told.contains(key), "{told}");
+    let (code, listed, errors) = keys(&["list", "--json"]);
+    assert_eq!(code, 0, "{errors}");
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!((&listed[0]["id"], &listed[0]["roles"]), (&id.into(), &serde_json::json!(["tag", "read"])));
+    assert!(!listed.to_string().contains(key));
+    let (code, _, errors) = keys(&["revoke", key]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(keys(&["list"]).1.contains("revoked"));
+    for (arguments, part) in [
+        (&["add", "--tenant", "a b", "--role", "tag"][..], "tenant: \"a b\" is not a tenant's name"),
+        (&["add", "--tenant", "bank", "--role", "boss"], "allowed: tag, read, correct, assist, retag, admin"),
+        (&["revoke", "none"], "no key \"none\""),
+    ] {
+        let (code, _, errors) = keys(arguments);
+        assert_eq!(code, 2, "{arguments:?}: {errors}");
+        assert!(errors.contains(part), "{arguments:?}: {errors}");
     }
 }
 

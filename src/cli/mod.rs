@@ -6,6 +6,7 @@ mod classify;
 mod config;
 mod eval;
 mod heads;
+mod keys;
 mod learning;
 mod marked_text;
 mod models;
@@ -85,6 +86,9 @@ enum Command {
     Classify(Box<classify::ClassifyArgs>),
     /// Tag files again: whole archives, after the taxonomy or a model changed
     Retag(Box<retag::RetagArgs>),
+    /// Add, list and revoke the API keys that callers of the service show
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Work for others: take chunks of files, or feedback, from a queue
     Worker(Box<worker::WorkerArgs>),
     /// Export, import, copy, migrate and clear the case store
@@ -163,7 +167,8 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
         })
         || cases::is_bad_input(error)
         || error.downcast_ref::<otklik::retag::queue::QueueError>().is_some_and(|error| error.is_bad_input())
-        || error.downcast_ref::<serve::ListenError>().is_some()
+        || serve::is_bad_input(error)
+        || error.downcast_ref::<otklik::callers::KeyFileError>().is_some()
         || error.downcast_ref::<otklik::prompts::PromptFilesError>().is_some()
         || error.downcast_ref::<otklik::taxonomy::versions::VersionsError>().is_some()
         || error.downcast_ref::<otklik::tagging::heads::HeadError>().is_some()
@@ -207,6 +212,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Retag(args) => {
             start_log(&loaded.config, Some(LogLevel::Warn));
             retag::run(*args, loaded.config)
+        }
+        Command::Keys(command) => {
+            start_log(&loaded.config, Some(LogLevel::Warn));
+            keys::run(command, &loaded.config)
         }
         Command::Worker(args) => {
             start_log(&loaded.config, None);

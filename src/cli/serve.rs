@@ -9,12 +9,14 @@ use clap::Args;
 use jiff::Timestamp;
 use otklik::assembly::{self, AssemblyError, EngineMaker, PromptWriter, ServingParts};
 use otklik::assist::Writer;
+use otklik::callers::{Callers, CallersError, ReloadError};
+use otklik::cases::retention::Retention;
 use otklik::cases::{CaseStore, CaseStoreError, TenantId};
 use otklik::config::Config;
 use otklik::inference::LanguageModel;
 use otklik::prompts::PromptLibrary;
 use otklik::retag::archive::RetagJobs;
-use otklik::server::{self, Listeners, Served};
+use otklik::server::{self, ExposureError, Listeners, Served, Tls, TlsError};
 use otklik::serving::Publisher;
 use otklik::tagging::{Tagger, TaggerCounts, TaggingEngine};
 use otklik::taxonomy::Taxonomy;
@@ -84,6 +86,8 @@ pub fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let address = config.server.listen;
+    let (callers, tls) = trust(&config).await?;
+    server::check_exposure(&config, address, callers.are_asked())?;
     // The port first: a service that can't be reached need not load a model.
     let calls = ListenError::or_listener("server.listen", address).await?;
     let address = calls.local_addr().context("the listening socket has no address")?;
@@ -102,7 +106,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let weighing = language_model.clone().filter(|_| config.models.language_model.is_some());
     let parts = ServingParts { engines, versions, cases: Arc::clone(&cases), writer, weighing };
     let publisher = assembly::publisher(&config, engine, parts).await?;
-    announce(address);
+    announce(address, &callers, tls.is_some());
     if let Some(admin) = &admin {
         let address = admin.local_addr().context("the admin socket has no address")?;
         tracing::info!(%address, "answering /livez, /readyz and /metrics");
@@ -118,9 +122,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         prompt_limits: assembly::prompt_limits(&config),
         language_model,
         retag_jobs: open_retag_jobs(&config).await?,
+        callers: Arc::clone(&callers),
     };
-    let expiry = keep_expiring(&config, Arc::clone(&cases), Arc::clone(&tagger));
-    let served = server::serve(&config, parts, Listeners { calls, admin }, server::shutdown_signal()).await;
+    let expiry = keep_expiring(&config, Arc::clone(&callers), Arc::clone(&cases), Arc::clone(&tagger));
+    let served = server::serve(&config, parts, Listeners { calls, admin, tls }, server::shutdown_signal()).await;
     expiry.abort();
     watching.abort();
     let closed = close(cases, &config).await;
@@ -129,6 +134,21 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let TaggerCounts { cache_hits, cache_misses, .. } = tagger.counts();
     tracing::info!(cache_hits, cache_misses, "stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who is let in, and what encrypts.
+async fn trust(config: &Config) -> anyhow::Result<(Arc<Callers>, Option<Tls>)> {
+    let config = config.clone();
+    let opened = tokio::task::spawn_blocking(move || anyhow::Ok((assembly::callers(&config)?, Tls::open(&config)?)));
+    opened.await.context("the start was interrupted")?
+}
+
+/// True for keys, certificates and addresses that the caller can mend.
+pub fn is_bad_input(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ListenError>().is_some()
+        || error.downcast_ref::<CallersError>().is_some()
+        || error.downcast_ref::<ReloadError<TlsError>>().is_some()
+        || error.downcast_ref::<ExposureError>().is_some()
 }
 
 /// What writes drafts, notes and reviews, with the prompts and the model of the service of prompts.
@@ -208,8 +228,13 @@ async fn close(cases: Arc<dyn CaseStore>, config: &Config) -> Result<(), CaseSto
     }
 }
 
-/// Deletes the cases whose time is over, now and every hour.
-fn keep_expiring(config: &Config, cases: Arc<dyn CaseStore>, tagger: Arc<dyn Tagger>) -> tokio::task::JoinHandle<()> {
+/// Deletes the cases of each known tenant whose time is over, now and every hour.
+fn keep_expiring(
+    config: &Config,
+    callers: Arc<Callers>,
+    cases: Arc<dyn CaseStore>,
+    tagger: Arc<dyn Tagger>,
+) -> tokio::task::JoinHandle<()> {
     let retention = assembly::retention(config);
     tokio::spawn(async move {
         if retention.days.is_empty() {
@@ -218,23 +243,29 @@ fn keep_expiring(config: &Config, cases: Arc<dyn CaseStore>, tagger: Arc<dyn Tag
         let mut every = tokio::time::interval(EXPIRY_INTERVAL);
         loop {
             every.tick().await;
-            match retention.apply(&*cases, &TenantId::default(), Timestamp::now()).await {
-                Ok(expired) => {
-                    let cases: u64 = expired.iter().map(|one| one.cases).sum();
-                    tracing::info!(cases, "deleted cases whose time is over");
-                    let corrected: Vec<String> = expired.into_iter().flat_map(|one| one.corrected_ids).collect();
-                    if !corrected.is_empty()
-                        && let Err(error) = tagger.forget(corrected).await
-                    {
-                        // It is forgotten at the next start, which learns from what is stored.
-                        tracing::error!(%error, "what deleted cases taught was not forgotten");
-                    }
-                }
-                // The next round tries again.
-                Err(error) => tracing::error!(%error, "cases whose time is over could not be deleted"),
+            for tenant in callers.tenants() {
+                expire(&retention, &tenant, &*cases, &*tagger).await;
             }
         }
     })
+}
+
+async fn expire(retention: &Retention, tenant: &TenantId, cases: &dyn CaseStore, tagger: &dyn Tagger) {
+    match retention.apply(cases, tenant, Timestamp::now()).await {
+        Ok(expired) => {
+            let cases: u64 = expired.iter().map(|one| one.cases).sum();
+            tracing::info!(cases, "deleted cases whose time is over");
+            let corrected: Vec<String> = expired.into_iter().flat_map(|one| one.corrected_ids).collect();
+            if !corrected.is_empty()
+                && let Err(error) = tagger.forget(corrected).await
+            {
+                // It is forgotten at the next start, which learns from what is stored.
+                tracing::error!(%error, "what deleted cases taught was not forgotten");
+            }
+        }
+        // The next round tries again.
+        Err(error) => tracing::error!(%error, "cases whose time is over could not be deleted"),
+    }
 }
 
 /// Tagger and case store.
@@ -247,18 +278,32 @@ pub async fn open(config: Config) -> anyhow::Result<(Arc<TaggingEngine>, Arc<dyn
     Ok((engine, store))
 }
 
-/// Says where the service listens and how to call it.
-fn announce(address: SocketAddr) {
-    tracing::info!(%address, "listening");
+/// Says where the service listens, who may call it and how.
+fn announce(address: SocketAddr, callers: &Callers, is_encrypted: bool) {
+    let asks = callers.are_asked();
+    tracing::info!(%address, encrypted = is_encrypted, "listening");
+    if !asks {
+        tracing::warn!(%address, "no API keys and no trusted tokens: whoever reaches this address may ask everything");
+    }
+    if !is_encrypted && !address.ip().to_canonical().is_loopback() {
+        tracing::warn!(%address, "plain text is spoken: whoever is on the way can read");
+    }
+    let secrecy = if is_encrypted { "" } else { " -plaintext" };
+    let key = if asks { " -H 'authorization: Bearer KEY'" } else { "" };
+    let who = match asks {
+        true => "Callers need a key: otklik keys add --help",
+        false => "Nobody is asked for a key: otklik keys add --help",
+    };
     anstream::println!(
         "otklik {version} listens on {address}
+{who}
 
 Tag a text:
-  grpcurl -plaintext -d '{{\"feedback\": {{\"text\": \"Третий день не работает касса, банк шлёт к партнёру, партнёр в банк\"}}}}' \\
+  grpcurl{secrecy}{key} -d '{{\"feedback\": {{\"text\": \"Третий день не работает касса, банк шлёт к партнёру, партнёр в банк\"}}}}' \\
     {address} otklik.v1.TaggingService/Classify
 
 Find similar cases:
-  grpcurl -plaintext -d '{{\"text\": \"касса не печатает чеки\", \"limit\": 3}}' \\
+  grpcurl{secrecy}{key} -d '{{\"text\": \"касса не печатает чеки\", \"limit\": 3}}' \\
     {address} otklik.v1.CaseService/FindSimilar
 ",
         version = env!("CARGO_PKG_VERSION"),

@@ -44,6 +44,8 @@ fn words_allowed_are_those_of_the_type() {
         ("cases.quantisation", Quantisation::ALL.iter().map(|word| word.as_str()).collect()),
         ("tagging.consult", Consult::ALL.iter().map(|word| word.as_str()).collect()),
         ("cases.texts", KeptTexts::ALL.iter().map(|word| word.as_str()).collect()),
+        ("server.plain_text", Reach::ALL.iter().map(|word| word.as_str()).collect()),
+        ("callers.without_keys", Reach::ALL.iter().map(|word| word.as_str()).collect()),
         ("log.level", LogLevel::ALL.iter().map(|word| word.as_str()).collect()),
     ] {
         let key = Config::keys().into_iter().find(|key| key.name == name).unwrap();
@@ -203,4 +205,24 @@ fn a_language_model_is_asked_in_bulk_only_if_one_is_configured() {
     );
     let loaded = load(None, &[], &[always, ("models.language_model", "some-model")]).unwrap();
     assert_eq!(loaded.config.tagging.consult, Consult::Always);
+}
+
+#[test]
+fn certificates_and_tokens_are_configured_whole_or_not_at_all() {
+    for (pairs, expected) in [
+        (&[("tls.certificate", "c.pem")][..], "tls.key = \"\" (default): must be set when tls.certificate is"),
+        (&[("tls.key", "k.pem")], "tls.certificate = \"\" (default): must be set when tls.key is"),
+        (&[("tls.client_ca", "ca.pem")], "tls.certificate = \"\" (default): must be set when tls.client_ca is"),
+        (
+            &[("callers.jwt_keys_file", "keys.json"), ("callers.jwt_audience", "otklik")],
+            "callers.jwt_issuer = \"\" (default): must be set when callers.jwt_keys_file is",
+        ),
+        (&[("callers.jwt_issuer", "https://id")], "callers.jwt_issuer = \"https://id\" (flag): must be empty unless"),
+        (&[("callers.jwt_issuer", "a b")], "callers.jwt_issuer = \"a b\" (flag): must be at most 200 visible ASCII"),
+    ] {
+        let told = problems(None, &[], pairs);
+        assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+    }
+    let tls = [("tls.certificate", "c.pem"), ("tls.key", "k.pem"), ("tls.client_ca", "ca.pem")];
+    assert!(load(None, &[], &tls).unwrap().config.tls.client_ca.is_some());
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Consult, KeptTexts, LogFormat, LogLevel, Quantisation};
+use super::{Consult, KeptTexts, LogFormat, LogLevel, Quantisation, Reach};
 use crate::inference::{Kernel, LanguageModelKernel};
 
 /// What is allowed as the value of a key.
@@ -34,6 +34,8 @@ pub enum Allowed {
     OptionalName,
     /// A name of a model as other programs give them, or empty for "not set".
     OptionalModelName,
+    /// Visible ASCII characters, or empty for "not set".
+    OptionalText,
 }
 
 impl Allowed {
@@ -67,6 +69,9 @@ impl fmt::Display for Allowed {
             Allowed::OptionalModelName => f.write_str(
                 "a name of letters, digits, '-', '_', '.', '/', ':', '@' and '+', at most 200 characters, or empty for not set",
             ),
+            Allowed::OptionalText => {
+                f.write_str("at most 200 visible ASCII characters without spaces, or empty for not set")
+            }
             Allowed::OptionalName => f.write_str("a name of letters, digits, '-', '_' and '.', or empty for not set"),
         }
     }
@@ -175,6 +180,10 @@ impl Value for Option<String> {
             let named = |character: char| character.is_ascii_alphanumeric() || "-_./:@+".contains(character);
             return (text.len() <= 200 && text.chars().all(named)).then(|| Some(text.to_owned()));
         }
+        if *allowed == Allowed::OptionalText {
+            let is_text = text.len() <= 200 && text.bytes().all(|byte| byte.is_ascii_graphic());
+            return is_text.then(|| Some(text.to_owned()));
+        }
         let begins = |text: &str, schemes: [&str; 2]| {
             schemes.iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme))
         };
@@ -191,6 +200,16 @@ impl Value for Option<String> {
 }
 
 impl Value for Quantisation {
+    fn read(text: &str, _: &Allowed) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Reach {
     fn read(text: &str, _: &Allowed) -> Option<Self> {
         text.parse().ok()
     }

@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt, stream};
 use tonic::{Status, Streaming};
 use tracing::{Instrument, Span};
 
+use super::account::Account;
 use super::assist_service::{AssistService, Shown, check_team};
 use super::call::check_request_id;
 use super::deadline::Deadlines;
@@ -27,6 +28,7 @@ type Requests = Pin<Box<dyn Stream<Item = Result<v1::AssistRequest, Status>> + S
 /// A call in work. Its work is done while responses are read, and dropped with it.
 struct LiveCall {
     service: AssistService,
+    account: Account,
     deadlines: Deadlines,
     requests: Requests,
     /// From `start` on.
@@ -52,10 +54,11 @@ enum Event {
 pub(super) fn responses(
     service: AssistService,
     requests: Streaming<v1::AssistRequest>,
+    account: Account,
     deadlines: Deadlines,
 ) -> Responses {
     let requests = Box::pin(streaming::requests(requests, &service.config, &service.drain));
-    let call = LiveCall { service, deadlines, requests, live: None, end: None };
+    let call = LiveCall { service, account, deadlines, requests, live: None, end: None };
     Box::pin(stream::unfold(Some(call), |call| async move { call?.next().await }))
 }
 
@@ -91,7 +94,9 @@ impl LiveCall {
                 Err(Faults::one("start", "must be given once, in the first request"))
             }
             (Some(assist_request::Part::Turn(turn)), Some(live)) => {
-                live.conversation.take(convert::live_turn(turn)?).map_err(convert::turn_refused)
+                let turn = convert::live_turn(turn)?;
+                self.account.spend(turn.text.chars().count())?.stands();
+                live.conversation.take(turn).map_err(convert::turn_refused)
             }
             (Some(assist_request::Part::Turn(_)), None) => {
                 Err(Faults::one("start", "must be given in the first request"))
@@ -104,7 +109,7 @@ impl LiveCall {
         let config = &self.service.config;
         check_request_id(&start.request_id, "start.request_id", config)?;
         let request_id = start.request_id.clone();
-        let start = convert::live_start(start, self.service.tenant.clone(), &config.limits)?;
+        let start = convert::live_start(start, self.account.tenant().clone(), &config.limits)?;
         // A conversation ends on the taxonomy that it began with.
         let now = self.service.serving.current();
         check_team(&now, start.team.as_ref(), "start.team_id")?;

@@ -10,6 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_types::pb;
 
+use super::account::Account;
 use super::assist_live::{self, Responses};
 use super::call::Call;
 use super::convert;
@@ -20,7 +21,6 @@ use crate::assist::note::NoteRequest;
 use crate::assist::playbook::ReplyLanguage;
 use crate::assist::review::ReviewRequest;
 use crate::assist::{Assistant, SlotContent, SlotOutcome, SuggestRequest, WriterError};
-use crate::cases::TenantId;
 use crate::config::Config;
 use crate::serving::{Generation, Serving};
 use crate::tags::{TeamId, TopicId};
@@ -36,7 +36,6 @@ const FEEDBACK_PATH: &str = "feedback.";
 pub(super) struct AssistService {
     pub(super) config: Arc<Config>,
     pub(super) serving: Arc<Serving>,
-    pub(super) tenant: TenantId,
     pub(super) drain: Drain,
 }
 
@@ -50,7 +49,7 @@ impl v1::assist_service_server::AssistService for AssistService {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let deadline = call.due();
         let now = self.serving.current();
-        let wanted = self.wanted(&now, message, deadline);
+        let wanted = self.wanted(&now, message, &call.account, deadline);
         call.close(wanted.map(|wanted| suggestions(&now, wanted)))
     }
 
@@ -61,8 +60,8 @@ impl v1::assist_service_server::AssistService for AssistService {
         request: Request<Streaming<v1::AssistRequest>>,
     ) -> Result<Response<Self::AssistStream>, Status> {
         let (call, requests) = Call::open(request, |_| "", &self.config)?;
-        let deadlines = call.deadlines;
-        call.close(Ok(assist_live::responses(self.clone(), requests, deadlines)))
+        let responses = assist_live::responses(self.clone(), requests, call.account.clone(), call.deadlines);
+        call.close(Ok(responses))
     }
 
     async fn review_reply(
@@ -71,7 +70,8 @@ impl v1::assist_service_server::AssistService for AssistService {
     ) -> Result<Response<v1::ReviewReplyResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let deadline = call.due();
-        call.close(self.reviewed(message, deadline).await)
+        let reviewed = self.reviewed(message, &call.account, deadline).await;
+        call.close(reviewed)
     }
 
     async fn summarize(
@@ -80,7 +80,8 @@ impl v1::assist_service_server::AssistService for AssistService {
     ) -> Result<Response<v1::SummarizeResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let deadline = call.due();
-        call.close(self.summarized(message, deadline).await)
+        let summarized = self.summarized(message, &call.account, deadline).await;
+        call.close(summarized)
     }
 
     async fn record_suggestion_use(
@@ -88,7 +89,8 @@ impl v1::assist_service_server::AssistService for AssistService {
         request: Request<v1::RecordSuggestionUseRequest>,
     ) -> Result<Response<v1::RecordSuggestionUseResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        call.close(self.record(message).await.map(|()| v1::RecordSuggestionUseResponse {}))
+        let recorded = self.record(message, &call.account).await;
+        call.close(recorded.map(|()| v1::RecordSuggestionUseResponse {}))
     }
 }
 
@@ -97,12 +99,14 @@ impl AssistService {
         &self,
         now: &Generation,
         message: v1::SuggestRequest,
+        account: &Account,
         deadline: Instant,
     ) -> Result<SuggestRequest, Status> {
         let v1::SuggestRequest { feedback, team_id, language, request_id: _ } = message;
         let feedback = convert::feedback(feedback, "feedback", &self.config.limits)?;
         let (team, language) = self.bounds(now, team_id, language)?;
-        Ok(SuggestRequest { feedback, tenant: self.tenant.clone(), team, language, deadline })
+        account.spend(feedback.body.chars())?.stands();
+        Ok(SuggestRequest { feedback, tenant: account.tenant().clone(), team, language, deadline })
     }
 
     fn bounds(
@@ -119,6 +123,7 @@ impl AssistService {
     async fn reviewed(
         &self,
         message: v1::ReviewReplyRequest,
+        account: &Account,
         deadline: Instant,
     ) -> Result<v1::ReviewReplyResponse, Status> {
         let v1::ReviewReplyRequest { feedback, reply, team_id, language, request_id: _, rules_only } = message;
@@ -126,7 +131,8 @@ impl AssistService {
         let reply = convert::reply(reply, &self.config.limits)?;
         let now = self.serving.current();
         let (team, language) = self.bounds(&now, team_id, language)?;
-        let tenant = self.tenant.clone();
+        let tenant = account.tenant().clone();
+        account.spend(feedback.body.chars() + reply.chars().count())?.stands();
         let request = ReviewRequest { feedback, reply, tenant, team, language, rules_only, deadline };
         let mut review = now.assistant.review(request).await.map_err(|error| status::of_slot(error, FEEDBACK_PATH))?;
         let model_error = review.model_error.take().map(model_error);
@@ -136,10 +142,12 @@ impl AssistService {
     async fn summarized(
         &self,
         message: v1::SummarizeRequest,
+        account: &Account,
         deadline: Instant,
     ) -> Result<v1::SummarizeResponse, Status> {
         let v1::SummarizeRequest { feedback, rules_only, request_id: _ } = message;
         let feedback = convert::feedback(feedback, "feedback", &self.config.limits)?;
+        account.spend(feedback.body.chars())?.stands();
         let request = NoteRequest { feedback, rules_only, deadline };
         let assistant = Arc::clone(&self.serving.current().assistant);
         let mut note = assistant.summarize(request).await.map_err(|error| status::of_slot(error, FEEDBACK_PATH))?;
@@ -147,12 +155,12 @@ impl AssistService {
         Ok(convert::note(note, assistant.playbook(), error))
     }
 
-    async fn record(&self, message: v1::RecordSuggestionUseRequest) -> Result<(), Status> {
+    async fn record(&self, message: v1::RecordSuggestionUseRequest, account: &Account) -> Result<(), Status> {
         let now = self.serving.current();
         let knows_topic = |topic: &TopicId| now.tagger.knows_topic(topic);
         let playbook = now.assistant.playbook();
         let (gesture, topics, done) = convert::suggestion_use(message, playbook, knows_topic, &self.config.limits)?;
-        let (uses, tenant) = (Arc::clone(now.assistant.uses()), self.tenant.clone());
+        let (uses, tenant) = (Arc::clone(now.assistant.uses()), account.tenant().clone());
         let written = tokio::task::spawn_blocking(move || uses.record(&tenant, &gesture, &topics, done)).await;
         let written = written.map_err(|error| status::internal(&error.to_string()))?;
         written.map_err(status::of_uses)

@@ -1,4 +1,4 @@
-//! What every call has: a request id, checked and echoed, and a deadline.
+//! What every call has: a caller, a request id, checked and echoed, and a deadline.
 
 use std::time::Instant;
 
@@ -7,8 +7,10 @@ use tonic::{Request, Response, Status};
 use tracing::Span;
 use uuid::Uuid;
 
+use super::account::Account;
 use super::deadline::Deadlines;
-use super::status::Faults;
+use super::status::{self, Faults};
+use crate::cases::TenantId;
 use crate::config::Config;
 
 /// The metadata of a response that carries the request id.
@@ -17,6 +19,7 @@ const REQUEST_ID: &str = "x-request-id";
 /// One call in work.
 pub(super) struct Call {
     request_id: MetadataValue<Ascii>,
+    pub(super) account: Account,
     pub(super) deadlines: Deadlines,
 }
 
@@ -24,10 +27,12 @@ impl Call {
     /// Takes a request apart and names the call in the log.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT for a request id that is too long or not visible ASCII.
+    /// INVALID_ARGUMENT for a request id that is too long or not visible ASCII; INTERNAL for a call that came past the guard.
     pub(super) fn open<T>(request: Request<T>, id_of: fn(&T) -> &str, config: &Config) -> Result<(Self, T), Status> {
         let deadlines = request.extensions().get::<Deadlines>().copied();
         let deadlines = deadlines.unwrap_or_else(|| Deadlines::from_now(request.metadata().as_ref(), &config.server));
+        let account = request.extensions().get::<Account>().cloned();
+        let account = account.ok_or_else(|| status::internal("a call came past the guard"))?;
         let message = request.into_inner();
         check_request_id(id_of(&message), "request_id", config)?;
         let request_id = match id_of(&message) {
@@ -37,7 +42,12 @@ impl Call {
         Span::current().record("request_id", request_id.as_str());
         let request_id = MetadataValue::try_from(request_id.as_str());
         let request_id = request_id.map_err(|_| Faults::one("request_id", "must be visible ASCII characters"))?;
-        Ok((Self { request_id, deadlines }, message))
+        Ok((Self { request_id, account, deadlines }, message))
+    }
+
+    /// Whose data the call sees.
+    pub(super) fn tenant(&self) -> &TenantId {
+        self.account.tenant()
     }
 
     /// When the answer is due.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use super::account::Account;
 use super::call::Call;
 use super::convert::{self, check_item_count};
 use super::readiness::Ready;
@@ -19,8 +21,7 @@ use super::wire::v1::{self, upsert_cases_result};
 use super::work;
 use crate::cases::seal::Sealer;
 use crate::cases::{
-    Amendment, Case, CaseLink, CaseStore, CaseStoreError, NewCase, Outcome, SimilarQuery, SimilarTo, TenantId,
-    UpsertOutcome,
+    Amendment, Case, CaseLink, CaseStore, CaseStoreError, NewCase, Outcome, SimilarQuery, SimilarTo, UpsertOutcome,
 };
 use crate::config::Config;
 use crate::feedback::Feedback;
@@ -32,7 +33,6 @@ pub(super) struct CaseService {
     pub(super) config: Arc<Config>,
     pub(super) tagger: Arc<dyn Tagger>,
     pub(super) cases: Arc<dyn CaseStore>,
-    pub(super) tenant: TenantId,
     /// Present if originals are kept.
     pub(super) sealer: Option<Arc<Sealer>>,
     /// Whether the store answers.
@@ -46,13 +46,16 @@ impl v1::case_service_server::CaseService for CaseService {
         request: Request<v1::UpsertCasesRequest>,
     ) -> Result<Response<v1::UpsertCasesResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let outcome = self.with_store(self.upsert(message.items, &message.request_id, call.due())).await;
+        let cases = self.of(&call);
+        let outcome = cases.with_store(cases.upsert(message.items, &message.request_id, call.due())).await;
         call.close(outcome.map(|results| v1::UpsertCasesResponse { results }))
     }
 
     async fn get_case(&self, request: Request<v1::GetCaseRequest>) -> Result<Response<v1::Case>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        call.close(self.with_store(self.get(&message.id, message.include_original)).await)
+        let cases = self.of(&call);
+        let outcome = cases.with_store(cases.get(&message.id, message.include_original)).await;
+        call.close(outcome)
     }
 
     async fn find_similar(
@@ -60,18 +63,23 @@ impl v1::case_service_server::CaseService for CaseService {
         request: Request<v1::FindSimilarRequest>,
     ) -> Result<Response<v1::FindSimilarResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let outcome = self.with_store(self.find(message, call.due())).await;
+        let cases = self.of(&call);
+        let outcome = cases.with_store(cases.find(message, call.due())).await;
         call.close(outcome)
     }
 
     async fn correct_tags(&self, request: Request<v1::CorrectTagsRequest>) -> Result<Response<v1::Case>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        call.close(self.with_store(self.correct(message)).await)
+        let cases = self.of(&call);
+        let outcome = cases.with_store(cases.correct(message)).await;
+        call.close(outcome)
     }
 
     async fn record_outcome(&self, request: Request<v1::RecordOutcomeRequest>) -> Result<Response<v1::Case>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        call.close(self.with_store(self.record(message)).await)
+        let cases = self.of(&call);
+        let outcome = cases.with_store(cases.record(message)).await;
+        call.close(outcome)
     }
 
     async fn list_for_review(
@@ -79,7 +87,8 @@ impl v1::case_service_server::CaseService for CaseService {
         request: Request<v1::ListForReviewRequest>,
     ) -> Result<Response<v1::ListForReviewResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let outcome = self.with_store(self.list_review(message)).await;
+        let cases = self.of(&call);
+        let outcome = cases.with_store(cases.list_review(message)).await;
         call.close(outcome.map(|cases| v1::ListForReviewResponse { cases }))
     }
 
@@ -88,7 +97,29 @@ impl v1::case_service_server::CaseService for CaseService {
         request: Request<v1::DeleteCasesRequest>,
     ) -> Result<Response<v1::DeleteCasesResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        call.close(self.with_store(self.delete(message)).await)
+        let cases = self.of(&call);
+        let outcome = cases.with_store(cases.delete(message)).await;
+        call.close(outcome)
+    }
+}
+
+/// The cases of one tenant: whatever is done with cases is done here, so that none can be reached without saying whose.
+pub(super) struct TenantCases<'a> {
+    service: &'a CaseService,
+    pub(super) account: &'a Account,
+}
+
+impl Deref for TenantCases<'_> {
+    type Target = CaseService;
+
+    fn deref(&self) -> &CaseService {
+        self.service
+    }
+}
+
+impl CaseService {
+    fn of<'a>(&'a self, call: &'a Call) -> TenantCases<'a> {
+        TenantCases { service: self, account: &call.account }
     }
 }
 
@@ -107,7 +138,7 @@ enum Planned {
     Refused(Status),
 }
 
-impl CaseService {
+impl TenantCases<'_> {
     /// Does what needs the store, as long as that answers its probes: nobody waits for one that is lost until his deadline.
     async fn with_store<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
         let mut ready = self.ready.clone();
@@ -155,7 +186,7 @@ impl CaseService {
         let outcomes = if sound.is_empty() {
             Vec::new()
         } else {
-            self.cases.upsert(&self.tenant, sound).await.map_err(status::of_cases)?
+            self.cases.upsert(self.account.tenant(), sound).await.map_err(status::of_cases)?
         };
         if outcomes.len() != expected {
             return Err(status::internal("the case store answered for another number of cases than it was given"));
@@ -200,7 +231,7 @@ impl CaseService {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        let stored = self.cases.get_many(&self.tenant, &ids).await.map_err(status::of_cases)?;
+        let stored = self.cases.get_many(self.account.tenant(), &ids).await.map_err(status::of_cases)?;
         let done = stored.into_iter().filter_map(|case| Some((case.id.clone(), (case.done_by(request_id)?, case))));
         Ok(done.collect())
     }
@@ -245,7 +276,7 @@ impl CaseService {
         if request_id.is_empty() {
             return Uuid::now_v7().to_string();
         }
-        let tenant = Uuid::new_v5(&Uuid::NAMESPACE_OID, self.tenant.as_str().as_bytes());
+        let tenant = Uuid::new_v5(&Uuid::NAMESPACE_OID, self.account.tenant().as_str().as_bytes());
         Uuid::new_v5(&tenant, format!("{index} {request_id}").as_bytes()).to_string()
     }
 
@@ -259,10 +290,10 @@ impl CaseService {
     ) -> Result<NewCase, Status> {
         let path = format!("items[{index}].feedback.");
         let Item { feedback, outcome, links } = item;
-        let tagged = work::tag(tagger, feedback.clone(), &path, Lane::Bulk, due).await?;
+        let tagged = work::tag(tagger, self.account, feedback.clone(), &path, Lane::Bulk, due).await?;
         let sealed_text = match &self.sealer {
             Some(sealer) => {
-                let sealed = sealer.seal(&self.tenant, &feedback.id, &feedback.body.to_plain());
+                let sealed = sealer.seal(self.account.tenant(), &feedback.id, &feedback.body.to_plain());
                 Some(sealed.map_err(|error| status::internal(&error.to_string()))?)
             }
             None => None,
@@ -283,11 +314,11 @@ impl CaseService {
             (None, true) => return Err(status::no_originals()),
             (sealer, _) => sealer.as_ref().filter(|_| include_original),
         };
-        let case = self.cases.get(&self.tenant, id).await.map_err(status::of_cases)?;
+        let case = self.cases.get(self.account.tenant(), id).await.map_err(status::of_cases)?;
         let sealed = case.sealed_text.clone();
         let mut answer = v1::Case::from(case);
         if let (Some(sealer), Some(sealed)) = (sealer, sealed) {
-            let opened = sealer.open(&self.tenant, id, &sealed);
+            let opened = sealer.open(self.account.tenant(), id, &sealed);
             answer.original_text = opened.map_err(|error| Status::failed_precondition(error.to_string()))?;
         }
         Ok(answer)
@@ -297,13 +328,13 @@ impl CaseService {
         let (wanted, bounds) = convert::similar_search(message, &self.config.limits)?;
         let (to, topics) = match wanted {
             convert::Wanted::CaseId(id) => {
-                let case = self.cases.get(&self.tenant, &id).await.map_err(status::of_cases)?;
+                let case = self.cases.get(self.account.tenant(), &id).await.map_err(status::of_cases)?;
                 (SimilarTo::CaseId(id), case.topic_ids().into_iter().cloned().collect())
             }
             convert::Wanted::Text(text) => {
                 let feedback = Feedback::from_text(String::new(), text);
                 let Tagged { tags, vector, .. } =
-                    work::tag(&*self.tagger, feedback, "", Lane::Interactive, due).await?;
+                    work::tag(&*self.tagger, self.account, feedback, "", Lane::Interactive, due).await?;
                 let topics: Vec<TopicId> = tags.topics.into_iter().map(|topic| topic.topic_id).collect();
                 (SimilarTo::Text { vector, masked_text: tags.masked_text }, topics)
             }
@@ -311,7 +342,7 @@ impl CaseService {
         let convert::SimilarBounds { filter, limit, min_score, mode, preferences, fold_duplicates } = bounds;
         let query =
             SimilarQuery { filter, min_score, mode, preferences, fold_duplicates, ..SimilarQuery::new(to, limit) };
-        let found = self.cases.find_similar(&self.tenant, query).await.map_err(status::of_cases)?;
+        let found = self.cases.find_similar(self.account.tenant(), query).await.map_err(status::of_cases)?;
         Ok(v1::FindSimilarResponse {
             cases: found.hits.into_iter().map(|hit| convert::similar_case(hit, &topics)).collect(),
             outcomes: found.outcomes.into_iter().map(Into::into).collect(),
@@ -322,7 +353,7 @@ impl CaseService {
     async fn record(&self, message: v1::RecordOutcomeRequest) -> Result<v1::Case, Status> {
         let (id, outcome, links) = convert::recorded_outcome(message, &self.config.limits)?;
         let amendment = Amendment::Outcome { outcome, links };
-        let stored = self.cases.amend(&self.tenant, &id, amendment).await.map_err(status::of_cases)?;
+        let stored = self.cases.amend(self.account.tenant(), &id, amendment).await.map_err(status::of_cases)?;
         Ok(stored.case.into())
     }
 
@@ -331,10 +362,10 @@ impl CaseService {
         let filter = convert::deletion(message, &self.config.limits)?;
         let corrected = self.corrected_ids(&filter).await?;
         let response = if erased.is_empty() {
-            let deleted_count = self.cases.delete(&self.tenant, &filter).await.map_err(status::of_cases)?;
+            let deleted_count = self.cases.delete(self.account.tenant(), &filter).await.map_err(status::of_cases)?;
             v1::DeleteCasesResponse { deleted_count, receipt: None }
         } else {
-            let erasure = self.cases.erase(&self.tenant, &erased).await.map_err(status::of_cases)?;
+            let erasure = self.cases.erase(self.account.tenant(), &erased).await.map_err(status::of_cases)?;
             v1::DeleteCasesResponse { deleted_count: erasure.case_ids.len() as u64, receipt: Some(erasure.into()) }
         };
         if !corrected.is_empty() {

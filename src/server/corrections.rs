@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tonic::Status;
 
-use super::case_service::CaseService;
+use super::case_service::TenantCases;
 use super::convert;
 use super::status::{self, Faults};
 use super::wire::v1;
@@ -14,12 +14,15 @@ use crate::tagging::corrections::CorrectedCase;
 /// Cases of one part of a scan.
 const PAGE: usize = 500;
 
-impl CaseService {
+impl TenantCases<'_> {
     pub(super) async fn correct(&self, message: v1::CorrectTagsRequest) -> Result<v1::Case, Status> {
         let (id, correction) = convert::correction(message, &self.config.limits, Timestamp::now())?;
         self.check_known(&correction)?;
-        let stored =
-            self.cases.amend(&self.tenant, &id, Amendment::Correction(correction)).await.map_err(status::of_cases)?;
+        let stored = self
+            .cases
+            .amend(self.account.tenant(), &id, Amendment::Correction(correction))
+            .await
+            .map_err(status::of_cases)?;
         let case = v1::Case::from(stored.case.clone());
         // It is kept by now. Whoever hears of a failure here may call again.
         self.learn(vec![stored]).await?;
@@ -88,7 +91,7 @@ impl CaseService {
         let mut from: Option<String> = None;
         while found.len() < most {
             let limit = PAGE.min(most - found.len());
-            let page = self.cases.page(&self.tenant, filter, from.as_deref(), limit).await?;
+            let page = self.cases.page(self.account.tenant(), filter, from.as_deref(), limit).await?;
             found.extend(page.cases);
             from = page.next;
             if from.is_none() {

@@ -1,8 +1,9 @@
 //! The layer around every call: refuse what is too much, bound how long it takes, survive its panics, log how it ended.
 //!
-//! In this order: a draining service refuses, a full one refuses (so that callers retry elsewhere instead of waiting), then the
-//! call runs under its deadline and behind a panic guard. The permit is held until the last byte of the response. Calls of the
-//! standard services (health, reflection) are not counted and not refused: a prober must get its answer under load.
+//! In this order: who is not known, or may not, is refused, so that strangers take nobody's place; a draining service refuses, a full
+//! one refuses (so that callers retry elsewhere instead of waiting), then the call runs under its deadline and behind a panic guard.
+//! The permit is held until the last byte of the response. Calls of the standard services (health, reflection) are not counted and
+//! not refused for load: a prober must get its answer under it.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -20,15 +21,18 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::{Instrument, Span};
 
+use super::access::{self, Access};
+use super::account::Account;
 use super::body::GuardedBody;
 use super::deadline::Deadlines;
 use super::drain::Drain;
 use super::{status, wire};
+use crate::callers::{Budgets, Caller, Callers, Refusal};
 use crate::config::ServerConfig;
 use crate::telemetry::Metrics;
 
 /// Paths of our own services begin with this.
-const OWN_SERVICES: &str = "/otklik.";
+pub(super) const OWN_SERVICES: &str = "/otklik.";
 
 /// Wraps a service in a [`Guard`].
 #[derive(Clone)]
@@ -37,15 +41,23 @@ pub(super) struct GuardLayer {
     admission: Arc<Semaphore>,
     drain: Drain,
     metrics: Arc<Metrics>,
+    callers: Arc<Callers>,
+    budgets: Arc<Budgets>,
     /// Our RPCs by path, with the name that they are counted under. Others have none: anybody could make up as many as he likes.
     rpcs: Arc<HashMap<String, Arc<str>>>,
 }
 
 impl GuardLayer {
-    pub(super) fn new(config: ServerConfig, drain: Drain, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        config: ServerConfig,
+        drain: Drain,
+        metrics: Arc<Metrics>,
+        callers: Arc<Callers>,
+        budgets: Arc<Budgets>,
+    ) -> Self {
         let admission = Arc::new(Semaphore::new(config.max_concurrent_requests));
         let rpcs = wire::rpcs().into_iter().map(|rpc| (format!("/{rpc}"), rpc.into())).collect();
-        Self { config: Arc::new(config), admission, drain, metrics, rpcs: Arc::new(rpcs) }
+        Self { config: Arc::new(config), admission, drain, metrics, callers, budgets, rpcs: Arc::new(rpcs) }
     }
 
     /// Resolves when no call of our services is in work.
@@ -54,7 +66,28 @@ impl GuardLayer {
         let _ = self.admission.acquire_many(all).await;
     }
 
-    /// Lets a call in, or says why not.
+    /// Who makes a call, if it may be made; its key is taken out of its metadata.
+    fn let_in(&self, request: &mut Request<Body>) -> Result<Caller, Status> {
+        let access = access::of(request.uri().path());
+        let shown = access::take_credential(request.headers_mut());
+        if access == Access::Open {
+            return Ok(Caller::anyone());
+        }
+        let known = match shown {
+            Ok(shown) => self.callers.authenticate(shown.as_deref()),
+            Err(_) if !self.callers.are_asked() => self.callers.authenticate(None),
+            Err(reason) => Err(Refusal::Invalid { reason: reason.to_owned() }),
+        };
+        let caller = known.map_err(|refusal| status::not_let_in(&refusal))?;
+        match access {
+            Access::Open | Access::AnyCaller => Ok(caller),
+            Access::Role(role) if caller.may(role) => Ok(caller),
+            Access::Role(role) => Err(status::role_missing(role)),
+            Access::Nobody => Err(status::closed()),
+        }
+    }
+
+    /// Gives a call a place, or says why not.
     fn admit(&self) -> Result<OwnedSemaphorePermit, Status> {
         if !self.drain.takes_work() {
             return Err(status::shutting_down());
@@ -106,6 +139,14 @@ where
         let is_ours = request.uri().path().starts_with(OWN_SERVICES);
         let mut record = CallRecord::new(request.uri().path(), is_ours);
         record.counted = layer.rpcs.get(request.uri().path()).map(|rpc| (Arc::clone(&layer.metrics), Arc::clone(rpc)));
+        let let_in = record.span.in_scope(|| layer.let_in(&mut request));
+        match let_in {
+            Ok(caller) => {
+                record.span.record("caller", caller.id.as_str());
+                request.extensions_mut().insert(Account::new(caller, Arc::clone(&layer.budgets)));
+            }
+            Err(refusal) => return std::future::ready(Ok(record.refuse(refusal))).boxed(),
+        }
         if is_ours {
             match layer.admit() {
                 Ok(permit) => record.permit = Some(permit),
@@ -179,7 +220,8 @@ pub(super) struct CallRecord {
 
 impl CallRecord {
     fn new(method: &str, is_ours: bool) -> Self {
-        let span = tracing::error_span!("call", method, request_id = tracing::field::Empty);
+        let span =
+            tracing::error_span!("call", method, request_id = tracing::field::Empty, caller = tracing::field::Empty);
         Self { is_ours, started: Instant::now(), permit: None, counted: None, code: None, span }
     }
 

@@ -4,6 +4,8 @@
 //! callers, until told to stop; then the service drains. Each RPC is thin: decode, check, call, encode. Around all of them stands one
 //! layer, `guard`. Never here: models, storage engines, decisions about tags.
 
+mod access;
+mod account;
 mod admin;
 mod assist_live;
 mod assist_service;
@@ -14,6 +16,7 @@ mod convert;
 mod corrections;
 mod deadline;
 mod drain;
+mod exposure;
 mod guard;
 mod metered;
 mod panics;
@@ -24,6 +27,7 @@ mod status;
 mod streaming;
 mod tagging_service;
 mod taxonomy_service;
+mod tls;
 pub mod wire;
 mod work;
 
@@ -44,18 +48,21 @@ use tonic::transport::server::TcpIncoming;
 
 use self::admin::Admin;
 use self::drain::Drain;
+pub use self::exposure::{ExposureError, check_exposure};
 use self::guard::GuardLayer;
 use self::metered::Metered;
 pub use self::panics::log_panics_without_message;
 use self::readiness::{Announcer, Ready};
+pub use self::tls::{Tls, TlsError};
 use self::wire::v1::assist_service_server::AssistServiceServer;
 use self::wire::v1::case_service_server::CaseServiceServer;
 use self::wire::v1::prompt_service_server::PromptServiceServer;
 use self::wire::v1::retag_service_server::RetagServiceServer;
 use self::wire::v1::tagging_service_server::TaggingServiceServer;
 use self::wire::v1::taxonomy_service_server::TaxonomyServiceServer;
+use crate::callers::Callers;
+use crate::cases::CaseStore;
 use crate::cases::seal::Sealer;
-use crate::cases::{CaseStore, TenantId};
 use crate::config::Config;
 use crate::inference::LanguageModel;
 use crate::prompts::{PromptLibrary, PromptLimits};
@@ -99,6 +106,8 @@ pub struct Served {
     pub language_model: Option<Arc<dyn LanguageModel>>,
     /// Jobs that re-tag the cases; they are done while the service serves.
     pub retag_jobs: RetagJobs,
+    /// Who is let in.
+    pub callers: Arc<Callers>,
 }
 
 /// Where the service listens.
@@ -108,11 +117,13 @@ pub struct Listeners {
     pub calls: TcpListener,
     /// For operators, by HTTP: `/livez`, `/readyz`, `/metrics`. Without it nobody answers them.
     pub admin: Option<TcpListener>,
+    /// What encrypts the calls; without it plain text is spoken.
+    pub tls: Option<Tls>,
 }
 
 impl From<TcpListener> for Listeners {
     fn from(calls: TcpListener) -> Self {
-        Self { calls, admin: None }
+        Self { calls, admin: None, tls: None }
     }
 }
 
@@ -148,15 +159,21 @@ pub async fn serve(
     listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Served { publisher, cases, sealer, prompts, prompt_limits, language_model, retag_jobs } = served;
+    let Served { publisher, cases, sealer, prompts, prompt_limits, language_model, retag_jobs, callers } = served;
     let serving = Arc::clone(publisher.serving());
     let uncounted: Arc<dyn Tagger> = serving.clone();
-    let Listeners { calls: listener, admin } = listeners.into();
+    let Listeners { calls: listener, admin, tls } = listeners.into();
     let metrics = Arc::new(Metrics::new(&uncounted));
     let tagger: Arc<dyn Tagger> = Arc::new(Metered { inner: Arc::clone(&uncounted), metrics: Arc::clone(&metrics) });
     let config = Arc::new(config.clone());
     let drain = Drain::new();
-    let guard = GuardLayer::new(config.server.clone(), drain.clone(), Arc::clone(&metrics));
+    let guard = GuardLayer::new(
+        config.server.clone(),
+        drain.clone(),
+        Arc::clone(&metrics),
+        Arc::clone(&callers),
+        account::budgets(&config.callers),
+    );
     let max_bytes = config.server.max_message_bytes;
     let (told, ready) = watch::channel(Ready::NOT);
 
@@ -173,7 +190,6 @@ pub async fn serve(
         config: Arc::clone(&config),
         tagger: Arc::clone(&tagger),
         cases: Arc::clone(&cases),
-        tenant: TenantId::default(),
         sealer,
         ready: ready.clone(),
     };
@@ -181,12 +197,7 @@ pub async fn serve(
         .max_decoding_message_size(max_bytes)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd);
-    let assist = assist_service::AssistService {
-        config: Arc::clone(&config),
-        serving,
-        tenant: TenantId::default(),
-        drain: drain.clone(),
-    };
+    let assist = assist_service::AssistService { config: Arc::clone(&config), serving, drain: drain.clone() };
     let assist = AssistServiceServer::new(assist)
         .max_decoding_message_size(max_bytes)
         .accept_compressed(CompressionEncoding::Gzip)
@@ -201,12 +212,8 @@ pub async fn serve(
         .max_decoding_message_size(max_bytes)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd);
-    let taxonomies = taxonomy_service::TaxonomyService {
-        config: Arc::clone(&config),
-        publisher,
-        cases: Arc::clone(&cases),
-        tenant: TenantId::default(),
-    };
+    let taxonomies =
+        taxonomy_service::TaxonomyService { config: Arc::clone(&config), publisher, cases: Arc::clone(&cases) };
     let taxonomies = TaxonomyServiceServer::new(taxonomies)
         .max_decoding_message_size(max_bytes)
         .accept_compressed(CompressionEncoding::Gzip)
@@ -217,7 +224,6 @@ pub async fn serve(
         config: Arc::clone(&config),
         tagger: Arc::clone(&uncounted),
         cases: Arc::clone(&cases),
-        tenant: TenantId::default(),
         jobs: retag_jobs.clone(),
         drain: drain.clone(),
     };
@@ -230,6 +236,13 @@ pub async fn serve(
         let (cases, tagger, most) = (Arc::clone(&cases), Arc::clone(&uncounted), config.cases.kept_reading_bytes);
         async move { retag_jobs.run(cases, tagger, most).await }
     });
+    // Keys and certificates are looked at to the very end, as what is dropped here stops.
+    let mut watching = JoinSet::new();
+    let every = Duration::from_millis(config.server.reload_ms);
+    watching.spawn(callers.watch(every));
+    if let Some(tls) = tls.clone() {
+        watching.spawn(tls.watch(every));
+    }
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
@@ -246,7 +259,7 @@ pub async fn serve(
 
     let streams = config.server.max_concurrent_requests.saturating_add(SPARE_STREAMS);
     let (close_socket, socket_closes) = oneshot::channel::<()>();
-    let serving = Server::builder()
+    let router = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -260,8 +273,15 @@ pub async fn serve(
         .add_service(retag)
         .add_service(health)
         .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), socket_closes.map(|_| ()));
+        .add_service(reflection().build_v1alpha()?);
+    let closed = socket_closes.map(|_| ());
+    let serving = match tls {
+        Some(tls) => router.serve_with_incoming_shutdown(tls.incoming(listener), closed).boxed(),
+        None => {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            router.serve_with_incoming_shutdown(incoming, closed).boxed()
+        }
+    };
     let mut serving = pin!(serving.fuse());
     let probes = Duration::from_millis(config.server.probe_interval_ms);
     let mut probing = pin!(readiness::watch(announcer.clone(), uncounted, cases, probes).fuse());

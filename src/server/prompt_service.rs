@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status};
 
+use super::account::Account;
 use super::call::Call;
 use super::convert::{self, WantedPrompt};
 use super::status;
@@ -71,7 +72,7 @@ impl v1::prompt_service_server::PromptService for PromptService {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let options = convert::sampling(message.temperature, message.seed)
             .map(|sampling| RunOptions { sampling, deadline: Some(call.due()) });
-        let answering = self.start(message, options).await;
+        let answering = self.start(message, &call.account, options).await;
         call.close(answering)
     }
 }
@@ -99,12 +100,18 @@ impl PromptService {
         rendered.map_err(|error| status::internal(&error.to_string()))?.map_err(status::of_prompt)
     }
 
-    async fn start(&self, message: v1::RunPromptRequest, options: Result<RunOptions, Status>) -> Result<Parts, Status> {
+    async fn start(
+        &self,
+        message: v1::RunPromptRequest,
+        account: &Account,
+        options: Result<RunOptions, Status>,
+    ) -> Result<Parts, Status> {
         let wanted = convert::wanted_prompt(message.prompt_id, message.language, &self.config.limits);
         let (input, options) = (convert::prompt_input(message.input), options?);
         let rendered = self.render(wanted, input).await?;
         // Faults of the request come first: they stay when there is a model.
         let model = self.model.clone().ok_or_else(status::no_language_model)?;
+        account.spend(rendered.messages.iter().map(|message| message.content.chars().count()).sum())?.stands();
         let runner = PromptRunner::new(model, self.limits);
         let prompt = rendered.identity().clone();
         let pieces = Arc::new(Pieces::default());

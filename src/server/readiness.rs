@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::account::Account;
 use super::wire::v1::{
     assist_service_server, case_service_server, prompt_service_server, retag_service_server, tagging_service_server,
     taxonomy_service_server,
@@ -117,7 +118,8 @@ pub(super) async fn watch(announcer: Announcer, tagger: Arc<dyn Tagger>, cases: 
 
 async fn warm_up(tagger: &dyn Tagger) -> bool {
     let feedback = Feedback::from_text("", WARM_UP_TEXT);
-    let outcome = work::tag(tagger, feedback, "", Lane::Interactive, Instant::now() + WARM_UP_LIMIT).await;
+    let (account, due) = (Account::of_service(), Instant::now() + WARM_UP_LIMIT);
+    let outcome = work::tag(tagger, &account, feedback, "", Lane::Interactive, due).await;
     if let Err(status) = &outcome {
         tracing::warn!(reason = status.message(), "the model does not answer yet");
     }

@@ -30,7 +30,6 @@ pub(super) struct RetagService {
     pub(super) config: Arc<Config>,
     pub(super) tagger: Arc<dyn Tagger>,
     pub(super) cases: Arc<dyn CaseStore>,
-    pub(super) tenant: TenantId,
     pub(super) jobs: RetagJobs,
     pub(super) drain: Drain,
 }
@@ -44,17 +43,19 @@ impl v1::retag_service_server::RetagService for RetagService {
         request: Request<v1::PreviewRetagRequest>,
     ) -> Result<Response<v1::PreviewRetagResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        call.close(self.preview(message).await)
+        let outcome = self.preview(message, call.tenant()).await;
+        call.close(outcome)
     }
 
     async fn start_retag(&self, request: Request<v1::StartRetagRequest>) -> Result<Response<v1::RetagJob>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        call.close(self.start(message).await.map(Into::into))
+        let outcome = self.start(message, call.tenant()).await;
+        call.close(outcome.map(Into::into))
     }
 
     async fn get_retag_job(&self, request: Request<v1::GetRetagJobRequest>) -> Result<Response<v1::RetagJob>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let job = self.jobs.get(&self.tenant, &message.id).map_err(status::of_jobs);
+        let job = self.jobs.get(call.tenant(), &message.id).map_err(status::of_jobs);
         call.close(job.map(Into::into))
     }
 
@@ -64,7 +65,7 @@ impl v1::retag_service_server::RetagService for RetagService {
     ) -> Result<Response<v1::ListRetagJobsResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let listed = convert::job_limit(message.limit).map(|limit| {
-            let jobs = self.jobs.list(&self.tenant, limit).into_iter().map(Into::into).collect();
+            let jobs = self.jobs.list(call.tenant(), limit).into_iter().map(Into::into).collect();
             v1::ListRetagJobsResponse { jobs }
         });
         call.close(listed)
@@ -77,7 +78,7 @@ impl v1::retag_service_server::RetagService for RetagService {
         request: Request<v1::WatchRetagJobRequest>,
     ) -> Result<Response<Self::WatchRetagJobStream>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let told = self.jobs.watch(&self.tenant, &message.id).map_err(status::of_jobs);
+        let told = self.jobs.watch(call.tenant(), &message.id).map_err(status::of_jobs);
         call.close(told.map(|told| watched(told, self.drain.clone())))
     }
 
@@ -86,47 +87,51 @@ impl v1::retag_service_server::RetagService for RetagService {
         request: Request<v1::CancelRetagJobRequest>,
     ) -> Result<Response<v1::RetagJob>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let job = self.cancel(&message.id, call.due()).await;
+        let job = self.cancel(&message.id, call.tenant(), call.due()).await;
         call.close(job.map(Into::into))
     }
 }
 
 impl RetagService {
-    fn resources(&self) -> Result<Resources, Status> {
+    fn resources(&self, tenant: &TenantId) -> Result<Resources, Status> {
         let retagger = self.tagger.retagger().ok_or_else(status::no_retagger)?;
         Ok(Resources {
             cases: Arc::clone(&self.cases),
             retagger,
-            tenant: self.tenant.clone(),
+            tenant: tenant.clone(),
             kept_reading_bytes: self.config.cases.kept_reading_bytes,
         })
     }
 
-    async fn preview(&self, message: v1::PreviewRetagRequest) -> Result<v1::PreviewRetagResponse, Status> {
+    async fn preview(
+        &self,
+        message: v1::PreviewRetagRequest,
+        tenant: &TenantId,
+    ) -> Result<v1::PreviewRetagResponse, Status> {
         let (request, sample) = convert::previewed(message, &self.config.limits)?;
-        let resources = self.resources()?;
+        let resources = self.resources(tenant)?;
         let most = self.config.retag.max_preview_cases as u64;
         let preview = archive::preview(&resources, &request, sample, most).await;
         preview.map(Into::into).map_err(status::of_archive)
     }
 
-    async fn start(&self, message: v1::StartRetagRequest) -> Result<Job, Status> {
+    async fn start(&self, message: v1::StartRetagRequest, tenant: &TenantId) -> Result<Job, Status> {
         let (request, request_id) = convert::retag_job(message, &self.config.limits)?;
-        if let Some(job) = request_id.as_deref().and_then(|id| self.jobs.started_by(&self.tenant, id)) {
+        if let Some(job) = request_id.as_deref().and_then(|id| self.jobs.started_by(tenant, id)) {
             return Ok(job);
         }
-        let resources = self.resources()?;
+        let resources = self.resources(tenant)?;
         let measured = self.config.retag.measured_cases;
         let plan = archive::plan(&resources, &request, measured).await.map_err(status::of_archive)?;
-        self.jobs.start(&self.tenant, request_id, request, plan).await.map_err(status::of_jobs)
+        self.jobs.start(tenant, request_id, request, plan).await.map_err(status::of_jobs)
     }
 
-    async fn cancel(&self, id: &str, due: Instant) -> Result<Job, Status> {
-        let job = self.jobs.cancel(&self.tenant, id).await.map_err(status::of_jobs)?;
+    async fn cancel(&self, id: &str, tenant: &TenantId, due: Instant) -> Result<Job, Status> {
+        let job = self.jobs.cancel(tenant, id).await.map_err(status::of_jobs)?;
         if job.state.is_over() {
             return Ok(job);
         }
-        let mut told = self.jobs.watch(&self.tenant, id).map_err(status::of_jobs)?;
+        let mut told = self.jobs.watch(tenant, id).map_err(status::of_jobs)?;
         let waited = due.checked_sub(ANSWER_MARGIN).unwrap_or(due);
         // In time or not, the answer says how the job stands.
         let _ = timeout_at(waited.into(), told.wait_for(|job| job.state.is_over())).await;

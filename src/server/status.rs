@@ -12,6 +12,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt, pb};
 
 use crate::assist::{SlotError, UsesError, WriterError};
+use crate::callers::{OverBudget, Refusal, Role};
 use crate::cases::CaseStoreError;
 use crate::inference::LanguageModelError;
 use crate::models::NO_LANGUAGE_MODEL;
@@ -115,6 +116,28 @@ pub(super) fn no_originals() -> Status {
 
 fn retryable(code: Code, message: impl Into<String>) -> Status {
     Status::with_error_details(code, message, ErrorDetails::with_retry_info(Some(RETRY_DELAY)))
+}
+
+/// UNAUTHENTICATED: the reason is logged here and not told.
+pub(super) fn not_let_in(refusal: &Refusal) -> Status {
+    tracing::info!(reason = refusal.reason(), "a caller is not let in");
+    Status::unauthenticated(refusal.to_string())
+}
+
+/// PERMISSION_DENIED: the caller is known and lacks the role.
+pub(super) fn role_missing(role: Role) -> Status {
+    Status::permission_denied(format!("this call takes the role \"{role}\", which the key or token does not have"))
+}
+
+/// PERMISSION_DENIED: nobody may make this call.
+pub(super) fn closed() -> Status {
+    Status::permission_denied("nobody may make this call")
+}
+
+/// RESOURCE_EXHAUSTED: the tenant or caller has asked for as much as it may; the details say when there will be more.
+pub(super) fn over_budget(over: &OverBudget) -> Status {
+    let details = ErrorDetails::with_retry_info(Some(over.retry_after));
+    Status::with_error_details(Code::ResourceExhausted, over.to_string(), details)
 }
 
 /// The status of a tagging error; `path` leads to the feedback in the request.

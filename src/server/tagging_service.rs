@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 
+use super::account::Account;
 use super::call::{Call, check_request_id};
 use super::convert::{self, check_item_count};
 use super::deadline::Deadlines;
@@ -31,7 +32,7 @@ impl v1::tagging_service_server::TaggingService for TaggingService {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let v1::ClassifyRequest { feedback, language_model, .. } = message;
         let outcome = match self.urgency(language_model, Lane::Interactive, call.due()) {
-            Ok(urgency) => self.tags_of(&*self.tagger, feedback, "feedback", urgency, call.due()).await,
+            Ok(urgency) => self.tags_of(&*self.tagger, &call.account, feedback, "feedback", urgency, call.due()).await,
             Err(refusal) => Err(refusal),
         };
         call.close(outcome.map(|tags| v1::ClassifyResponse { tags: Some(tags) }))
@@ -44,9 +45,10 @@ impl v1::tagging_service_server::TaggingService for TaggingService {
         request: Request<Streaming<v1::ClassifyStreamRequest>>,
     ) -> Result<Response<Self::ClassifyStreamStream>, Status> {
         let (call, requests) = Call::open(request, |_| "", &self.config)?;
-        let (service, deadlines) = (self.clone(), call.deadlines);
+        let (service, account, deadlines) = (self.clone(), call.account.clone(), call.deadlines);
         let read = streaming::requests(requests, &self.config, &self.drain).enumerate();
-        let answers = read.map(move |(index, read)| service.clone().answer(index as u64, read, deadlines));
+        let answers =
+            read.map(move |(index, read)| service.clone().answer(index as u64, read, account.clone(), deadlines));
         call.close(Ok(Box::pin(answers.buffered(self.config.server.stream_in_flight))))
     }
 
@@ -56,7 +58,7 @@ impl v1::tagging_service_server::TaggingService for TaggingService {
     ) -> Result<Response<v1::BatchClassifyResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let outcome = match self.urgency(message.language_model, Lane::Bulk, call.due()) {
-            Ok(urgency) => self.results_of(message.items, urgency, call.due()).await,
+            Ok(urgency) => self.results_of(&call.account, message.items, urgency, call.due()).await,
             Err(refusal) => Err(refusal),
         };
         call.close(outcome.map(|results| v1::BatchClassifyResponse { results }))
@@ -79,18 +81,20 @@ impl TaggingService {
     async fn tags_of(
         &self,
         tagger: &dyn Tagger,
+        account: &Account,
         feedback: Option<v1::Feedback>,
         path: &str,
         urgency: Urgency,
         due: Instant,
     ) -> Result<v1::Tags, Status> {
         let feedback = convert::feedback(feedback, path, &self.config.limits)?;
-        let tagged = work::tag_with(tagger, feedback, &format!("{path}."), urgency, due).await?;
+        let tagged = work::tag_with(tagger, account, feedback, &format!("{path}."), urgency, due).await?;
         Ok(tagged.tags.into())
     }
 
     async fn results_of(
         &self,
+        account: &Account,
         items: Vec<v1::BatchClassifyItem>,
         urgency: Urgency,
         due: Instant,
@@ -100,7 +104,7 @@ impl TaggingService {
         let results = stream::iter(items.into_iter().enumerate()).map(|(index, item)| async move {
             let id = convert::echoed_id(item.feedback.as_ref(), &self.config.limits);
             let path = format!("items[{index}].feedback");
-            let result = match self.tags_of(tagger, item.feedback, &path, urgency, due).await {
+            let result = match self.tags_of(tagger, account, item.feedback, &path, urgency, due).await {
                 Ok(tags) => batch_classify_result::Result::Tags(tags),
                 Err(error) => batch_classify_result::Result::Error(status::to_message(&error)),
             };
@@ -113,6 +117,7 @@ impl TaggingService {
         self,
         sequence: u64,
         read: Result<v1::ClassifyStreamRequest, Status>,
+        account: Account,
         deadlines: Deadlines,
     ) -> Result<v1::ClassifyStreamResponse, Status> {
         let v1::ClassifyStreamRequest { feedback, request_id, language_model } = read?;
@@ -126,7 +131,7 @@ impl TaggingService {
         let due = deadlines.of_streamed_request(&self.config.server);
         let tags = async {
             let urgency = self.urgency(language_model, Lane::Bulk, due)?;
-            self.tags_of(&*self.tagger, feedback, "feedback", urgency, due).await
+            self.tags_of(&*self.tagger, &account, feedback, "feedback", urgency, due).await
         };
         let result = match tags.instrument(span).await {
             Ok(tags) => classify_stream_response::Result::Tags(tags),

@@ -24,7 +24,6 @@ pub(super) struct TaxonomyService {
     pub(super) publisher: Arc<Publisher>,
     /// Where cases are counted that another taxonomy would touch.
     pub(super) cases: Arc<dyn CaseStore>,
-    pub(super) tenant: TenantId,
 }
 
 #[tonic::async_trait]
@@ -60,7 +59,8 @@ impl v1::taxonomy_service_server::TaxonomyService for TaxonomyService {
     ) -> Result<Response<v1::DiffTaxonomyResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let due = call.due();
-        call.close(self.compare(message, due).await)
+        let compared = self.compare(message, call.tenant(), due).await;
+        call.close(compared)
     }
 
     async fn publish_taxonomy(
@@ -69,7 +69,7 @@ impl v1::taxonomy_service_server::TaxonomyService for TaxonomyService {
     ) -> Result<Response<v1::PublishTaxonomyResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let wanted = convert::publication(message, &self.config.limits, call.due());
-        let response = self.publish(wanted, call.due()).await.map(|done| {
+        let response = self.publish(wanted, call.tenant(), call.due()).await.map(|done| {
             let Done { publication, changed, affected, retag_offer } = done;
             v1::PublishTaxonomyResponse { publication, changed, affected, retag_offer }
         });
@@ -82,7 +82,7 @@ impl v1::taxonomy_service_server::TaxonomyService for TaxonomyService {
     ) -> Result<Response<v1::RollbackTaxonomyResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let wanted = convert::rollback(message, &self.config.limits, call.due());
-        let response = self.publish(wanted, call.due()).await.map(|done| {
+        let response = self.publish(wanted, call.tenant(), call.due()).await.map(|done| {
             let Done { publication, changed, affected, retag_offer } = done;
             v1::RollbackTaxonomyResponse { publication, changed, affected, retag_offer }
         });
@@ -125,6 +125,7 @@ impl TaxonomyService {
     async fn compare(
         &self,
         message: v1::DiffTaxonomyRequest,
+        tenant: &TenantId,
         due: Instant,
     ) -> Result<v1::DiffTaxonomyResponse, Status> {
         let limits = &self.config.limits;
@@ -140,7 +141,7 @@ impl TaxonomyService {
         });
         let compared = compared.await.map_err(|error| status::internal(&error.to_string()))?;
         let (Some((request, sample)), Some(taxonomy)) = (looked_at, wanted) else { return Ok(compared) };
-        let effect = tokio::time::timeout_at(due.into(), self.effect(taxonomy, &request, sample, due)).await;
+        let effect = tokio::time::timeout_at(due.into(), self.effect(taxonomy, tenant, &request, sample, due)).await;
         let effect = effect.map_err(|_| status::deadline_exceeded())??;
         Ok(v1::DiffTaxonomyResponse { effect: Some(effect), ..compared })
     }
@@ -149,6 +150,7 @@ impl TaxonomyService {
     async fn effect(
         &self,
         taxonomy: Arc<Taxonomy>,
+        tenant: &TenantId,
         request: &ArchiveRequest,
         sample: Option<Sample>,
         due: Instant,
@@ -157,7 +159,7 @@ impl TaxonomyService {
         let resources = Resources {
             cases: Arc::clone(&self.cases),
             retagger: generation.tagger.retagger().ok_or_else(status::no_retagger)?,
-            tenant: self.tenant.clone(),
+            tenant: tenant.clone(),
             kept_reading_bytes: self.config.cases.kept_reading_bytes,
         };
         let most = self.config.retag.max_preview_cases as u64;
@@ -177,19 +179,24 @@ impl TaxonomyService {
         })
     }
 
-    async fn publish(&self, wanted: Result<PublishRequest, Status>, due: Instant) -> Result<Done, Status> {
+    async fn publish(
+        &self,
+        wanted: Result<PublishRequest, Status>,
+        tenant: &TenantId,
+        due: Instant,
+    ) -> Result<Done, Status> {
         let published = self.publisher.publish(wanted?).await.map_err(status::of_publishing)?;
         let Published { publication, before, now, changed } = published;
         let between = tokio::task::spawn_blocking(move || AffectedTopics::between(&before, &now)).await;
         let affected = between.map_err(|error| status::internal(&error.to_string()))?;
-        let retag_offer = Some(self.retag_offer(&affected, due).await);
+        let retag_offer = Some(self.retag_offer(&affected, tenant, due).await);
         let publication = Some(convert::publication_message(publication, true));
         Ok(Done { publication, changed, affected: Some(affected.into()), retag_offer })
     }
 
     /// The publication stands whatever comes of counting.
-    async fn retag_offer(&self, affected: &AffectedTopics, due: Instant) -> v1::RetagOffer {
-        let counted = tokio::time::timeout_at(due.into(), self.count(affected)).await;
+    async fn retag_offer(&self, affected: &AffectedTopics, tenant: &TenantId, due: Instant) -> v1::RetagOffer {
+        let counted = tokio::time::timeout_at(due.into(), self.count(affected, tenant)).await;
         let counted = counted.map_err(|_| status::deadline_exceeded());
         match counted.and_then(|counted| counted.map_err(status::of_cases)) {
             Ok([stored_case_count, affected_case_count, older_case_count]) => {
@@ -200,8 +207,8 @@ impl TaxonomyService {
     }
 
     /// All cases, those with affected topics, and those that something else tagged than what serves now.
-    async fn count(&self, affected: &AffectedTopics) -> Result<[u64; 3], CaseStoreError> {
-        let count = |filter| async move { self.cases.count(&self.tenant, &filter).await };
+    async fn count(&self, affected: &AffectedTopics, tenant: &TenantId) -> Result<[u64; 3], CaseStoreError> {
+        let count = |filter| async move { self.cases.count(tenant, &filter).await };
         let topics = affected.worth_retagging();
         let of_topics = match topics.is_empty() {
             true => 0,

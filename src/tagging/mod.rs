@@ -45,6 +45,11 @@ pub use crate::inference::Lane;
 use crate::tags::{Provenance, Tags, TeamId, TopicId};
 use corrections::CorrectedCase;
 
+/// Tokens that a text of so many characters is likely to have, as admission counts them before it is read.
+pub fn estimated_tokens(chars: usize) -> usize {
+    chars / engine::CHARS_PER_TOKEN + engine::FRAME_TOKENS
+}
+
 /// Tags, and the vector of the whole text that they were made from.
 #[derive(Debug, Clone)]
 pub struct Tagged {

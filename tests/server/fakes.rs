@@ -309,6 +309,14 @@ impl MemoryStore {
     }
 }
 
+/// The cases of a tenant.
+fn of<'a>(
+    stored: &'a BTreeMap<(TenantId, String), NewCase>,
+    tenant: &'a TenantId,
+) -> impl Iterator<Item = &'a NewCase> + use<'a> {
+    stored.iter().filter(move |((of, _), _)| of == tenant).map(|(_, stored)| stored)
+}
+
 fn matches(case: &Case, filter: &CaseFilter) -> bool {
     let listed = |values: &[String], value: Option<&String>| {
         values.is_empty() || value.is_some_and(|value| values.contains(value))
@@ -366,14 +374,14 @@ impl CaseStore for MemoryStore {
 
     async fn page(
         &self,
-        _: &TenantId,
+        tenant: &TenantId,
         filter: &CaseFilter,
         from: Option<&str>,
         limit: usize,
     ) -> Result<CasePage, CaseStoreError> {
         self.answers().await?;
         let stored = self.cases.lock().unwrap();
-        let begun = stored.values().filter(|stored| from.is_none_or(|from| stored.case.id.as_str() >= from));
+        let begun = of(&stored, tenant).filter(|stored| from.is_none_or(|from| stored.case.id.as_str() >= from));
         let mut found: Vec<_> = begun.filter(|stored| matches(&stored.case, filter)).take(limit + 1).collect();
         let next = found.get(limit).map(|stored| stored.case.id.clone());
         found.truncate(limit);
@@ -406,8 +414,7 @@ impl CaseStore for MemoryStore {
             },
         };
         let cosine = |other: &[f32]| other.iter().zip(&vector).map(|(a, b)| a * b).sum::<f32>();
-        let mut hits: Vec<_> = stored
-            .values()
+        let mut hits: Vec<_> = of(&stored, tenant)
             .filter(|stored| matches(&stored.case, &query.filter) && Some(&stored.case.id) != left_out.as_ref())
             .map(|stored| SimilarCase {
                 case: stored.case.clone(),
@@ -424,17 +431,17 @@ impl CaseStore for MemoryStore {
         Ok(SimilarCases { hits, outcomes: vec![], considered })
     }
 
-    async fn count(&self, _: &TenantId, filter: &CaseFilter) -> Result<u64, CaseStoreError> {
+    async fn count(&self, tenant: &TenantId, filter: &CaseFilter) -> Result<u64, CaseStoreError> {
         self.answers().await?;
         let stored = self.cases.lock().unwrap();
-        Ok(stored.values().filter(|stored| matches(&stored.case, filter)).count() as u64)
+        Ok(of(&stored, tenant).filter(|stored| matches(&stored.case, filter)).count() as u64)
     }
 
-    async fn delete(&self, _: &TenantId, filter: &CaseFilter) -> Result<u64, CaseStoreError> {
+    async fn delete(&self, tenant: &TenantId, filter: &CaseFilter) -> Result<u64, CaseStoreError> {
         self.answers().await?;
         let mut stored = self.cases.lock().unwrap();
         let before = stored.len();
-        stored.retain(|_, stored| !matches(&stored.case, filter));
+        stored.retain(|(of, _), stored| of != tenant || !matches(&stored.case, filter));
         Ok((before - stored.len()) as u64)
     }
 

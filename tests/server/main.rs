@@ -5,6 +5,7 @@
 mod admin;
 mod assist;
 mod assist_live;
+mod callers;
 mod cases;
 mod consult;
 mod corrections;
@@ -17,6 +18,7 @@ mod prompts;
 mod retag;
 mod tagging;
 mod taxonomy;
+mod tls;
 mod writing;
 
 use std::io;
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use otklik::assembly::PromptWriter;
 use otklik::assist::Writer;
+use otklik::callers::Callers;
 use otklik::cases::seal::Sealer;
 use otklik::config::{Config, KeptTexts};
 use otklik::inference::LanguageModel;
@@ -36,7 +39,7 @@ use otklik::server::wire::v1::case_service_client::CaseServiceClient;
 use otklik::server::wire::v1::prompt_service_client::PromptServiceClient;
 use otklik::server::wire::v1::tagging_service_client::TaggingServiceClient;
 use otklik::server::wire::v1::taxonomy_service_client::TaxonomyServiceClient;
-use otklik::server::{Listeners, ServeError, Served, serve};
+use otklik::server::{Listeners, ServeError, Served, Tls, serve};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -50,6 +53,7 @@ use fakes::{FakeTagger, MemoryStore};
 /// A service of its own for one test.
 struct Service {
     address: SocketAddr,
+    callers: Arc<Callers>,
     admin: SocketAddr,
     tagger: Arc<FakeTagger>,
     store: Arc<MemoryStore>,
@@ -90,7 +94,10 @@ impl Service {
         config.taxonomy.dir = folder.path().join("taxonomy");
         let jobs = tempfile::tempdir().unwrap();
         config.retag.dir = jobs.path().to_owned();
+        config.callers.keys_file = folder.path().join("keys.toml");
         adjust(&mut config);
+        let callers = otklik::assembly::callers(&config).unwrap();
+        let tls = Tls::open(&config).unwrap();
         let (tagger, store) = (Arc::new(tagger), Arc::new(store));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -100,11 +107,11 @@ impl Service {
         let keeps_originals = config.cases.texts == KeptTexts::Original;
         let sealer = keeps_originals.then(|| Arc::new(Sealer::new(&"5a".repeat(32)).unwrap()));
         let ended = tokio::spawn({
-            let (tagger, store) = (tagger.clone(), store.clone());
+            let (tagger, store, callers) = (tagger.clone(), store.clone(), callers.clone());
             async move {
                 let _jobs = jobs;
                 let told = async { stopped.await.unwrap_or(()) };
-                let listeners = Listeners { calls: listener, admin: Some(admin_listener) };
+                let listeners = Listeners { calls: listener, admin: Some(admin_listener), tls };
                 let prompts = Arc::new(PromptLibrary::open(config.prompts.dir.as_deref()).unwrap());
                 let prompt_limits = otklik::assembly::prompt_limits(&config);
                 let writer = language_model
@@ -113,11 +120,12 @@ impl Service {
                 let publisher = generations::publisher(&config, tagger, store.clone(), writer).await;
                 let cases = store;
                 let retag_jobs = otklik::assembly::retag_jobs(&config).unwrap();
-                let served = Served { publisher, cases, sealer, prompts, prompt_limits, language_model, retag_jobs };
+                let served =
+                    Served { publisher, cases, sealer, prompts, prompt_limits, language_model, retag_jobs, callers };
                 serve(&config, served, listeners, told).await
             }
         });
-        Self { address, admin, tagger, store, stop: Some(stop), ended, _folder: folder }
+        Self { address, callers, admin, tagger, store, stop: Some(stop), ended, _folder: folder }
     }
 
     async fn channel(&self) -> Channel {

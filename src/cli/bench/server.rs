@@ -184,6 +184,9 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
     let prompt_limits = assembly::prompt_limits(&config);
     config.retag.dir = folder.join("retag");
     let retag_jobs = assembly::retag_jobs(&config)?;
+    // Nobody needs a key to measure a service that this process alone can reach.
+    config.callers = otklik::config::CallersConfig { keys_file: folder.join("keys.toml"), ..Default::default() };
+    let callers = assembly::callers(&config)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let service = tokio::spawn({
         let cases = Arc::clone(&cases);
@@ -198,6 +201,7 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
                 prompt_limits,
                 language_model: None,
                 retag_jobs,
+                callers,
             };
             server::serve(&config, served, listener, told).await
         }
