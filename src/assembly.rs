@@ -314,6 +314,7 @@ pub fn start_pool(config: &Config) -> Result<Arc<ComputePool>, AssemblyError> {
     let pool = ComputePool::start(PoolOptions {
         threads: config.compute.threads,
         queue_tokens: config.limits.queue_tokens,
+        party_share: f64::from(config.callers.max_share),
         bulk_share: f64::from(config.compute.bulk_share),
         batch_wait: Duration::from_micros(config.compute.batch_wait_us),
     })

@@ -242,6 +242,8 @@ settings! {
         tokens_per_second: u64 = 0, Integer(0, 1_000_000_000);
         /// Model tokens that a tenant may ask for at once after a rest; 0 is those of ten seconds.
         burst_tokens: u64 = 0, Integer(0, 1_000_000_000);
+        /// Share of the calls in work (server.max_concurrent_requests) and of the queue (limits.queue_tokens) that one tenant may have, so that there is room for others; a service that asks for no keys has one tenant, which has all.
+        max_share: f32 = 0.75, Number(0.01, 1.0);
     }
 
     /// What one request may hold.

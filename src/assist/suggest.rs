@@ -21,7 +21,7 @@ use super::suggestion::{
 };
 use crate::cases::{CaseFilter, Preferences, SimilarQuery, SimilarTo, TenantId};
 use crate::feedback::{Body, Feedback, Speaker};
-use crate::tagging::{Lane, Tagged, Urgency};
+use crate::tagging::{Party, Tagged, Urgency};
 use crate::tags::{SignalId, Tags, TopicId};
 use crate::text::prepare;
 
@@ -48,7 +48,8 @@ impl Assistant {
 
     async fn slots(&self, request: SuggestRequest, slots: &Slots) -> Result<(), Gone> {
         let due = request.deadline;
-        let urgency = Urgency { deadline: Some(due), lane: Lane::Interactive, consult: None };
+        let party = Party::named(request.tenant.as_str());
+        let urgency = Urgency { deadline: Some(due), party, ..Urgency::default() };
         let tagged = within(due, async { Ok(self.tagger.tag(request.feedback.clone(), urgency).await?) }).await;
         let (tagged, told) = match tagged {
             Ok(tagged) => {

@@ -151,7 +151,8 @@ async fn a_model_that_fails_or_is_late_leaves_the_note_of_the_rules() {
         let assistant = Assistant::new(AssistParts { writer, ..parts() });
         let text = "Клиент: Сняли комиссию\nОператор: Вернём комиссию 500 рублей завтра.\nКлиент: Жду";
         let deadline = Instant::now() + Duration::from_millis(milliseconds);
-        let request = NoteRequest { feedback: Feedback::from_text("f", text), rules_only, deadline };
+        let (feedback, tenant) = (Feedback::from_text("f", text), TenantId::default());
+        let request = NoteRequest { feedback, tenant, rules_only, deadline };
         assistant.summarize(request).await.unwrap()
     };
     let rules = note(None, false, 60_000).await;

@@ -94,6 +94,11 @@ impl Caller {
         Self { id: "anyone".to_owned(), tenant: TenantId::default(), roles: Roles::all(), limit: None }
     }
 
+    /// True for whoever calls a service that asks for no keys.
+    pub fn is_anyone(&self) -> bool {
+        *self == Self::anyone()
+    }
+
     /// True if it may do what a role is needed for.
     pub fn may(&self, needed: Role) -> bool {
         self.roles.allow(needed)

@@ -31,7 +31,7 @@ pub use language_model::{
     Answer, AnswerForm, ChatMessage, ChatRole, FinishReason, Generation, LanguageModel, LanguageModelError, Listener,
     Sampling, Usage,
 };
-pub use scheduler::{Begun, ComputePool, Lane, PoolCounts, PoolError, PoolOptions};
+pub use scheduler::{Begun, ComputePool, Lane, Party, Place, PoolCounts, PoolError, PoolOptions};
 pub(crate) use weights::{BertShape, Weights};
 
 use std::path::PathBuf;

@@ -2,16 +2,18 @@
 //!
 //! Enters: pieces of work with what they cost in tokens and the lane that they wait in. Leaves: their answers. Texts that wait
 //! together go through the encoder together, packed without padding. What people wait for goes first; what runs in bulk gives way
-//! between two layers of the model, and is promised a share of the time all the same. CPU work never runs on an async thread. Work
+//! between two layers of the model, and is promised a share of the time all the same. Parties take turns, token for token, so that whoever
+//! brings much is served no better than others. CPU work never runs on an async thread. Work
 //! whose caller left, or whose deadline passed, is dropped before it starts.
 
 mod lanes;
 mod offer;
+mod room;
 #[cfg(test)]
 mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,9 +21,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::{EncodePlan, Encoder, InferenceError, PassOutput};
-pub use lanes::Lane;
 use lanes::{Job, Lanes};
+pub use lanes::{Lane, Party, Place};
 use offer::{MEMBERS, Offer};
+use room::{NoRoom, Room};
 
 /// Most tokens that go through the encoder together.
 const TURN_TOKENS: usize = 512;
@@ -61,6 +64,8 @@ pub struct PoolOptions {
     pub threads: usize,
     /// Most tokens that wait or are computed.
     pub queue_tokens: usize,
+    /// Share of them that one party may have, 0 to 1; the service's own work may have all.
+    pub party_share: f64,
     /// Share of the time that bulk work is promised while others wait, 0 to 1.
     pub bulk_share: f64,
     /// How long a text waits for others to go with, if there are none.
@@ -69,7 +74,7 @@ pub struct PoolOptions {
 
 impl Default for PoolOptions {
     fn default() -> Self {
-        Self { threads: 0, queue_tokens: 262_144, bulk_share: 0.1, batch_wait: Duration::ZERO }
+        Self { threads: 0, queue_tokens: 262_144, party_share: 1.0, bulk_share: 0.1, batch_wait: Duration::ZERO }
     }
 }
 
@@ -121,7 +126,7 @@ pub struct ComputePool {
 struct Shared {
     queue: Mutex<Queue>,
     ready: Condvar,
-    tokens: Arc<AtomicUsize>,
+    room: Arc<Room>,
     batches: AtomicU64,
     batch_tokens: AtomicU64,
     options: PoolOptions,
@@ -156,13 +161,14 @@ enum Next {
 
 /// Tokens taken from the queue's room, given back when dropped.
 struct Reservation {
-    queued: Arc<AtomicUsize>,
+    room: Arc<Room>,
+    party: Party,
     tokens: usize,
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.queued.fetch_sub(self.tokens, Ordering::AcqRel);
+        self.room.give_back(self.party, self.tokens);
     }
 }
 
@@ -218,7 +224,7 @@ impl ComputePool {
                 closing: false,
             }),
             ready: Condvar::new(),
-            tokens: Arc::default(),
+            room: Arc::new(Room::new(options.queue_tokens, options.party_share)),
             batches: AtomicU64::new(0),
             batch_tokens: AtomicU64::new(0),
             options: PoolOptions { threads, ..options },
@@ -239,7 +245,7 @@ impl ComputePool {
 
     /// Tokens waiting or being computed.
     pub fn queued_tokens(&self) -> usize {
-        self.shared.tokens.load(Ordering::Acquire)
+        self.shared.room.tokens()
     }
 
     /// What was done, and waits.
@@ -259,19 +265,20 @@ impl ComputePool {
     /// [`PoolError`]; see its variants.
     pub async fn run<T: Send + 'static>(
         &self,
-        lane: Lane,
+        place: impl Into<Place>,
         tokens: usize,
         deadline: Option<Instant>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolError> {
-        let (reply, receiver) = self.reply(tokens)?;
+        let place = place.into();
+        let (reply, receiver) = self.reply(place.party, tokens)?;
         let task = move || {
             if let Some(reply) = reply.if_wanted(deadline) {
                 let answer = guarded(work);
                 reply.send(answer);
             }
         };
-        self.push(lane, tokens, Work::Task(Box::new(task)));
+        self.push(place, tokens, Work::Task(Box::new(task)));
         receiver.await.unwrap_or(Err(PoolError::Panicked))
     }
 
@@ -283,13 +290,14 @@ impl ComputePool {
     /// [`PoolError`]; see its variants.
     pub async fn encode<T: Send + 'static>(
         &self,
-        lane: Lane,
+        place: impl Into<Place>,
         tokens: usize,
         deadline: Option<Instant>,
         encoder: &Arc<Encoder>,
         begin: impl FnOnce() -> Begun<T> + Send + 'static,
     ) -> Result<T, PoolError> {
-        let (reply, receiver) = self.reply(tokens)?;
+        let place = place.into();
+        let (reply, receiver) = self.reply(place.party, tokens)?;
         let begin = move || {
             let reply = reply.if_wanted(deadline)?;
             match guarded(begin) {
@@ -310,7 +318,7 @@ impl ComputePool {
                 }
             }
         };
-        self.push(lane, tokens, Work::Encode { encoder: Arc::clone(encoder), begin: Box::new(begin) });
+        self.push(place, tokens, Work::Encode { encoder: Arc::clone(encoder), begin: Box::new(begin) });
         receiver.await.unwrap_or(Err(PoolError::Panicked))
     }
 
@@ -334,19 +342,16 @@ impl ComputePool {
         Some(self.whole.get_or_init(|| threads))
     }
 
-    fn push(&self, lane: Lane, tokens: usize, work: Work) {
-        self.shared.lock().lanes.push(lane, Job { tokens, work });
+    fn push(&self, place: Place, tokens: usize, work: Work) {
+        let Place { lane, party } = place;
+        self.shared.lock().lanes.push(lane, Job { tokens, party, work });
         self.shared.ready.notify_one();
     }
 
-    fn reply<T>(&self, tokens: usize) -> Result<(Reply<T>, Answer<T>), PoolError> {
-        let limit = self.shared.options.queue_tokens;
-        let queued = &self.shared.tokens;
-        let taken = queued.fetch_update(Ordering::AcqRel, Ordering::Acquire, |queued| {
-            (queued == 0 || queued.saturating_add(tokens) <= limit).then(|| queued.saturating_add(tokens))
-        });
-        taken.map_err(|queued| PoolError::Full { queued, limit })?;
-        let reservation = Reservation { queued: Arc::clone(queued), tokens };
+    fn reply<T>(&self, party: Party, tokens: usize) -> Result<(Reply<T>, Answer<T>), PoolError> {
+        let room = &self.shared.room;
+        room.take(party, tokens).map_err(|NoRoom { queued, limit }| PoolError::Full { queued, limit })?;
+        let reservation = Reservation { room: Arc::clone(room), party, tokens };
         let (sender, receiver) = oneshot::channel();
         Ok((Reply { sender, reservation }, receiver))
     }
@@ -375,7 +380,7 @@ impl Shared {
     fn work(&self) {
         loop {
             match self.next() {
-                Next::Turn(lane, jobs) => self.turn(lane, jobs),
+                Next::Turn(lane, jobs) => self.turn(lane, jobs, true),
                 // What panics fails for the one that leads as well, which tells.
                 Next::Offer(offer) => drop(guarded(|| offer.help())),
                 Next::Closed => return,
@@ -449,7 +454,19 @@ impl Shared {
         queue.lanes.tokens().div_ceil(self.options.threads.max(1)).clamp(least, TURN_TOKENS)
     }
 
-    fn turn(&self, lane: Lane, jobs: Vec<Job<Work>>) {
+    /// Does the work of a turn; it gives way to others between two layers, unless it is itself what others gave way to.
+    fn turn(&self, lane: Lane, jobs: Vec<Job<Work>>, gives_way: bool) {
+        let mut parties: Vec<Party> = Vec::new();
+        for job in &jobs {
+            if !parties.contains(&job.party) {
+                parties.push(job.party);
+            }
+        }
+        let give_way = |tokens: usize| match lane {
+            Lane::Bulk => self.serve_interactive(),
+            Lane::Interactive if gives_way && tokens > LEAST_TURN_TOKENS => self.serve_before(&parties),
+            Lane::Interactive => {}
+        };
         // A thread that has nothing to do comes while the texts are split into tokens.
         let offer = if lane == Lane::Interactive { self.offer(&jobs) } else { None };
         let mut waiting: Vec<(Arc<Encoder>, Waiting)> = Vec::with_capacity(jobs.len());
@@ -470,22 +487,24 @@ impl Shared {
             let (same, others): (Vec<_>, Vec<_>) =
                 waiting.into_iter().partition(|(other, _)| Arc::ptr_eq(other, &encoder));
             let together: Vec<Waiting> = same.into_iter().map(|(_, waiting)| waiting).chain([first]).collect();
-            self.encode(&encoder, lane, offer.as_ref(), together);
+            self.encode(&encoder, &give_way, offer.as_ref(), together);
             waiting = others;
         }
     }
 
-    fn encode(&self, encoder: &Arc<Encoder>, lane: Lane, offer: Option<&Arc<Offer>>, waiting: Vec<Waiting>) {
+    fn encode(
+        &self,
+        encoder: &Arc<Encoder>,
+        give_way: &(impl Fn(usize) + Sync),
+        offer: Option<&Arc<Offer>>,
+        waiting: Vec<Waiting>,
+    ) {
         let passes: Vec<(&EncodePlan, usize)> = waiting.iter().map(|waiting| (&*waiting.plan, waiting.pass)).collect();
         let tokens: usize = waiting.iter().map(|waiting| waiting.plan.tokens(waiting.pass)).sum();
-        tracing::trace!(texts = passes.len(), tokens, ?lane, shared = offer.is_some(), "batch");
+        tracing::trace!(texts = passes.len(), tokens, shared = offer.is_some(), "batch");
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.batch_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
-        let give_way = || {
-            if lane == Lane::Bulk {
-                self.serve_interactive();
-            }
-        };
+        let give_way = || give_way(tokens);
         let shared = offer.and_then(|offer| {
             let passes = waiting.iter().map(|waiting| (Arc::clone(&waiting.plan), waiting.pass)).collect();
             let shared = guarded(|| offer.lead(encoder, &passes, &give_way));
@@ -527,7 +546,15 @@ impl Shared {
             queue.lanes.take_interactive(tokens)
         };
         if !jobs.is_empty() {
-            self.turn(Lane::Interactive, jobs);
+            self.turn(Lane::Interactive, jobs, true);
+        }
+    }
+
+    /// Does what people wait for of those whose turn it is before these parties, if there is anything.
+    fn serve_before(&self, parties: &[Party]) {
+        let jobs = self.lock().lanes.take_interactive_before(parties, LEAST_BUSY_TURN_TOKENS);
+        if !jobs.is_empty() {
+            self.turn(Lane::Interactive, jobs, false);
         }
     }
 }

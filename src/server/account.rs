@@ -9,7 +9,7 @@ use super::status;
 use crate::callers::{Budgets, Caller, TokenLimit};
 use crate::cases::TenantId;
 use crate::config::CallersConfig;
-use crate::tagging::estimated_tokens;
+use crate::tagging::{Party, estimated_tokens};
 
 /// What stands behind a call. The guard gives one to each.
 #[derive(Clone)]
@@ -31,6 +31,11 @@ impl Account {
     /// Whose data the call sees.
     pub(super) fn tenant(&self) -> &TenantId {
         &self.caller.tenant
+    }
+
+    /// Whose turns its work takes: tenants take them with one another, however many callers they have.
+    pub(super) fn party(&self) -> Party {
+        if self.caller.is_anyone() { Party::SERVICE } else { Party::named(self.tenant().as_str()) }
     }
 
     /// Spends what a model reads of a text of so many characters, as admission estimates it, before anything is computed.

@@ -148,7 +148,7 @@ impl AssistService {
         let v1::SummarizeRequest { feedback, rules_only, request_id: _ } = message;
         let feedback = convert::feedback(feedback, "feedback", &self.config.limits)?;
         account.spend(feedback.body.chars())?.stands();
-        let request = NoteRequest { feedback, rules_only, deadline };
+        let request = NoteRequest { feedback, tenant: account.tenant().clone(), rules_only, deadline };
         let assistant = Arc::clone(&self.serving.current().assistant);
         let mut note = assistant.summarize(request).await.map_err(|error| status::of_slot(error, FEEDBACK_PATH))?;
         let error = note.model_error.take().map(model_error);

@@ -14,7 +14,6 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep_until;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -26,6 +25,7 @@ use super::account::Account;
 use super::body::GuardedBody;
 use super::deadline::Deadlines;
 use super::drain::Drain;
+use super::places::{NoPlace, Permit, Places};
 use super::{status, wire};
 use crate::callers::{Budgets, Caller, Callers, Refusal};
 use crate::config::ServerConfig;
@@ -38,7 +38,7 @@ pub(super) const OWN_SERVICES: &str = "/otklik.";
 #[derive(Clone)]
 pub(super) struct GuardLayer {
     config: Arc<ServerConfig>,
-    admission: Arc<Semaphore>,
+    places: Arc<Places>,
     drain: Drain,
     metrics: Arc<Metrics>,
     callers: Arc<Callers>,
@@ -54,16 +54,16 @@ impl GuardLayer {
         metrics: Arc<Metrics>,
         callers: Arc<Callers>,
         budgets: Arc<Budgets>,
+        max_share: f32,
     ) -> Self {
-        let admission = Arc::new(Semaphore::new(config.max_concurrent_requests));
+        let places = Arc::new(Places::new(config.max_concurrent_requests, max_share));
         let rpcs = wire::rpcs().into_iter().map(|rpc| (format!("/{rpc}"), rpc.into())).collect();
-        Self { config: Arc::new(config), admission, drain, metrics, callers, budgets, rpcs: Arc::new(rpcs) }
+        Self { config: Arc::new(config), places, drain, metrics, callers, budgets, rpcs: Arc::new(rpcs) }
     }
 
     /// Resolves when no call of our services is in work.
     pub(super) async fn idle(&self) {
-        let all = u32::try_from(self.config.max_concurrent_requests).unwrap_or(u32::MAX);
-        let _ = self.admission.acquire_many(all).await;
+        self.places.idle().await;
     }
 
     /// Who makes a call, if it may be made; its key is taken out of its metadata.
@@ -88,15 +88,13 @@ impl GuardLayer {
     }
 
     /// Gives a call a place, or says why not.
-    fn admit(&self) -> Result<OwnedSemaphorePermit, Status> {
+    fn admit(&self, caller: &Caller) -> Result<Permit, Status> {
         if !self.drain.takes_work() {
             return Err(status::shutting_down());
         }
-        Arc::clone(&self.admission).try_acquire_owned().map_err(|_| {
-            let limit = self.config.max_concurrent_requests;
-            status::overloaded(format!(
-                "{limit} calls are in work, at most {limit} may be (server.max_concurrent_requests)"
-            ))
+        self.places.take(caller).map_err(|full| {
+            let NoPlace { whose, limit, key } = full;
+            status::overloaded(format!("{limit} calls{whose} are in work, at most {limit} may be ({key})"))
         })
     }
 }
@@ -143,15 +141,15 @@ where
         match let_in {
             Ok(caller) => {
                 record.span.record("caller", caller.id.as_str());
+                if is_ours {
+                    match layer.admit(&caller) {
+                        Ok(permit) => record.permit = Some(permit),
+                        Err(refusal) => return std::future::ready(Ok(record.refuse(refusal))).boxed(),
+                    }
+                }
                 request.extensions_mut().insert(Account::new(caller, Arc::clone(&layer.budgets)));
             }
             Err(refusal) => return std::future::ready(Ok(record.refuse(refusal))).boxed(),
-        }
-        if is_ours {
-            match layer.admit() {
-                Ok(permit) => record.permit = Some(permit),
-                Err(refusal) => return std::future::ready(Ok(record.refuse(refusal))).boxed(),
-            }
         }
         request.extensions_mut().insert(deadlines);
 
@@ -210,7 +208,7 @@ async fn passed(due: Option<Instant>) {
 pub(super) struct CallRecord {
     is_ours: bool,
     started: Instant,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<Permit>,
     /// Where it is counted, and under which name.
     counted: Option<(Arc<Metrics>, Arc<str>)>,
     /// How it ended; `None` until it did, and for good if its caller left.

@@ -20,6 +20,7 @@ mod exposure;
 mod guard;
 mod metered;
 mod panics;
+mod places;
 mod prompt_service;
 mod readiness;
 mod retag_service;
@@ -173,6 +174,7 @@ pub async fn serve(
         Arc::clone(&metrics),
         Arc::clone(&callers),
         account::budgets(&config.callers),
+        config.callers.max_share,
     );
     let max_bytes = config.server.max_message_bytes;
     let (told, ready) = watch::channel(Ready::NOT);

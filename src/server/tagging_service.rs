@@ -75,7 +75,7 @@ impl TaggingService {
         if consult.is_some_and(|consult| consult != Consult::Never) && !self.tagger.consults() {
             return Err(status::no_language_model());
         }
-        Ok(Urgency { deadline: Some(due), lane, consult })
+        Ok(Urgency { deadline: Some(due), lane, consult, ..Urgency::default() })
     }
 
     async fn tags_of(

@@ -29,10 +29,11 @@ pub(super) async fn tag(
     lane: Lane,
     due: Instant,
 ) -> Result<Tagged, Status> {
-    tag_with(tagger, account, feedback, path, Urgency { deadline: Some(due), lane, consult: None }, due).await
+    let urgency = Urgency { deadline: Some(due), lane, ..Urgency::default() };
+    tag_with(tagger, account, feedback, path, urgency, due).await
 }
 
-/// Tags, as urgent as told.
+/// Tags, as urgent as told, in the turns of the caller's tenant.
 ///
 /// # Errors
 /// Those of [`tag`].
@@ -45,6 +46,7 @@ pub(super) async fn tag_with(
     due: Instant,
 ) -> Result<Tagged, Status> {
     let spent = account.spend(feedback.body.chars())?;
+    let urgency = Urgency { party: account.party(), ..urgency };
     let work = AssertUnwindSafe(async { tagger.tag(feedback, urgency).await }).catch_unwind();
     match tokio::time::timeout_at(due.into(), work).await {
         Ok(Ok(Ok(tagged))) => {

@@ -224,12 +224,12 @@ impl TaggingEngine {
 impl Tagger for TaggingEngine {
     async fn tag(&self, feedback: Feedback, urgency: Urgency) -> Result<Tagged, TaggingError> {
         check(&feedback, self.walk.options.max_text_chars)?;
-        let Urgency { deadline, lane, .. } = urgency;
+        let (deadline, place) = (urgency.deadline, urgency.place());
         let tokens = feedback.body.chars() / CHARS_PER_TOKEN + FRAME_TOKENS;
         let walk = Arc::clone(&self.walk);
         // A text of one pass, as most are, is one piece of work.
         let begin = move || walk.begin(feedback);
-        let begun = self.pool.encode(lane, tokens.min(FIRST_WORK_TOKENS), deadline, &self.walk.encoder, begin);
+        let begun = self.pool.encode(place, tokens.min(FIRST_WORK_TOKENS), deadline, &self.walk.encoder, begin);
         let work = match begun.await.map_err(refusal)?? {
             Outcome::Tagged(tagged) => return Ok(*tagged),
             Outcome::Passes(work) => work,
@@ -239,7 +239,7 @@ impl Tagger for TaggingEngine {
             let plan = Arc::clone(&work.plan);
             let tokens = plan.tokens(pass);
             let begin = move || Begun::Encode { plan, pass, finish: Box::new(|output| output) };
-            self.pool.encode(lane, tokens, deadline, &self.walk.encoder, begin)
+            self.pool.encode(place, tokens, deadline, &self.walk.encoder, begin)
         });
         let states: Vec<PassOutput> = futures_util::stream::iter(passes)
             .buffered(self.pool.threads())
@@ -247,7 +247,7 @@ impl Tagger for TaggingEngine {
             .try_collect()
             .await?;
         let walk = Arc::clone(&self.walk);
-        self.pool.run(lane, FRAME_TOKENS, deadline, move || walk.finish(&work, states)).await.map_err(refusal)
+        self.pool.run(place, FRAME_TOKENS, deadline, move || walk.finish(&work, states)).await.map_err(refusal)
     }
 
     async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
@@ -299,7 +299,7 @@ impl Candidates for TaggingEngine {
         let tokens = (feedback.body.chars() / CHARS_PER_TOKEN + FRAME_TOKENS).min(FIRST_WORK_TOKENS);
         let (walk, topic) = (Arc::clone(&self.walk), topic.clone());
         let work = move || walk.candidate(&feedback, &topic);
-        self.pool.run(urgency.lane, tokens, urgency.deadline, work).await.map_err(refusal)?
+        self.pool.run(urgency.place(), tokens, urgency.deadline, work).await.map_err(refusal)?
     }
 }
 

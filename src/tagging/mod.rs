@@ -41,7 +41,8 @@ pub(crate) use sentiment::labelled_examples as sentiment_examples;
 
 use crate::cases::{Case, VectoredCase};
 use crate::feedback::{Feedback, named_enum};
-pub use crate::inference::Lane;
+use crate::inference::Place;
+pub use crate::inference::{Lane, Party};
 use crate::tags::{Provenance, Tags, TeamId, TopicId};
 use corrections::CorrectedCase;
 
@@ -122,13 +123,20 @@ pub struct Urgency {
     pub deadline: Option<Instant>,
     /// Before or after the work of others.
     pub lane: Lane,
+    /// Whose turns it takes.
+    pub party: Party,
     /// Whether a language model is asked, which takes seconds; `None` is as configured for bulk, and never for others.
     pub consult: Option<Consult>,
 }
 
 impl Urgency {
     /// Nobody waits for it.
-    pub const BULK: Self = Self { deadline: None, lane: Lane::Bulk, consult: None };
+    pub const BULK: Self = Self { deadline: None, lane: Lane::Bulk, party: Party::SERVICE, consult: None };
+
+    /// Where its work waits.
+    pub fn place(&self) -> Place {
+        Place { lane: self.lane, party: self.party }
+    }
 }
 
 /// Anything that tags. The service is written against this, so that its tests can use a tagger that is slow or fails.

@@ -32,8 +32,9 @@ use super::promises::{Circumstances, PromiseCheck};
 use super::suggest::{blocking, within};
 use super::writer::{BriefTurn, NoteBrief, in_time};
 use super::{Assistant, SlotError};
+use crate::cases::TenantId;
 use crate::feedback::{Body, Feedback, FeedbackKind};
-use crate::tagging::{Lane, Urgency};
+use crate::tagging::{Party, Urgency};
 use crate::text::parse_transcript;
 use talk::Talk;
 
@@ -48,6 +49,8 @@ const LINE_CHARS: usize = 300;
 pub struct NoteRequest {
     /// The conversation. A text that has speakers before its turns is read as turns.
     pub feedback: Feedback,
+    /// Who asks.
+    pub tenant: TenantId,
     /// True if no language model is to be asked.
     pub rules_only: bool,
     /// After it, nothing is computed.
@@ -60,9 +63,10 @@ impl Assistant {
     /// # Errors
     /// [`SlotError::Tagging`] if the conversation can't be tagged, [`SlotError::DeadlineExceeded`], [`SlotError::Internal`].
     pub async fn summarize(&self, request: NoteRequest) -> Result<Note, SlotError> {
-        let NoteRequest { feedback, rules_only, deadline } = request;
+        let NoteRequest { feedback, tenant, rules_only, deadline } = request;
         let feedback = blocking(move || as_turns(feedback)).await?;
-        let urgency = Urgency { deadline: Some(deadline), lane: Lane::Interactive, consult: None };
+        let party = Party::named(tenant.as_str());
+        let urgency = Urgency { deadline: Some(deadline), party, ..Urgency::default() };
         let tags = within(deadline, async { Ok(self.tagger.tag(feedback.clone(), urgency).await?) }).await?.tags;
         let circumstances = Circumstances { now: Some(Timestamp::now()), ..Circumstances::default() };
         let playbook = Arc::clone(&self.playbook);

@@ -31,7 +31,7 @@ use super::suggest::{blocking, said_by_customer, within};
 use super::{AdviceSource, Assistant, SlotError};
 use crate::cases::TenantId;
 use crate::feedback::Feedback;
-use crate::tagging::{Lane, Urgency};
+use crate::tagging::{Party, Urgency};
 use crate::tags::{Language, TeamId};
 use facts::Facts;
 use points::Points;
@@ -79,7 +79,8 @@ impl Assistant {
     /// [`SlotError::Tagging`] if the feedback can't be tagged, [`SlotError::DeadlineExceeded`], [`SlotError::Internal`].
     pub async fn review(&self, request: ReviewRequest) -> Result<ReplyReview, SlotError> {
         let ReviewRequest { feedback, reply, tenant, team, language, rules_only, deadline } = request;
-        let urgency = Urgency { deadline: Some(deadline), lane: Lane::Interactive, consult: None };
+        let party = Party::named(tenant.as_str());
+        let urgency = Urgency { deadline: Some(deadline), party, ..Urgency::default() };
         let tagged = within(deadline, async { Ok(self.tagger.tag(feedback.clone(), urgency).await?) });
         let used = async {
             match &feedback.customer_id {

@@ -1,6 +1,7 @@
-//! Two lanes that work waits in.
+//! Two lanes that work waits in, and the turns that parties take in each.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Where work waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -12,17 +13,50 @@ pub enum Lane {
     Bulk,
 }
 
+/// Whose work it is. Parties that have work in one lane take turns there, token for token, however much each brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Party(u64);
+
+impl Party {
+    /// That of work which no party asked for.
+    pub const SERVICE: Self = Self(0);
+
+    /// That of a name. Two names that fall on one party share its turns.
+    pub fn named(name: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+/// Where work waits, and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Before or after the work of others.
+    pub lane: Lane,
+    /// Whose turns it takes.
+    pub party: Party,
+}
+
+impl From<Lane> for Place {
+    fn from(lane: Lane) -> Self {
+        Self { lane, party: Party::default() }
+    }
+}
+
 /// A piece of work.
 pub(super) struct Job<W> {
     /// What it costs.
     pub tokens: usize,
+    /// Whose it is.
+    pub party: Party,
     pub work: W,
 }
 
-/// Work that waits, in order of arrival by lane.
+/// Work that waits, by lane.
 pub(super) struct Lanes<W> {
-    interactive: VecDeque<Job<W>>,
-    bulk: VecDeque<Job<W>>,
+    interactive: Turns<W>,
+    bulk: Turns<W>,
     tokens: usize,
     /// Tokens of bulk for each one of interactive work that passes it.
     promised: f64,
@@ -35,7 +69,7 @@ impl<W> Lanes<W> {
     pub fn new(bulk_share: f64) -> Self {
         let share = bulk_share.clamp(0.0, 0.99);
         let promised = share / (1.0 - share);
-        Self { interactive: VecDeque::new(), bulk: VecDeque::new(), tokens: 0, promised, owed: 0.0 }
+        Self { interactive: Turns::new(), bulk: Turns::new(), tokens: 0, promised, owed: 0.0 }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -50,16 +84,16 @@ impl<W> Lanes<W> {
     pub fn push(&mut self, lane: Lane, job: Job<W>) {
         self.tokens += job.tokens;
         match lane {
-            Lane::Interactive => self.interactive.push_back(job),
-            Lane::Bulk => self.bulk.push_back(job),
+            Lane::Interactive => self.interactive.push(job),
+            Lane::Bulk => self.bulk.push(job),
         }
     }
 
     /// The work of the next turn: of one lane, at least one job, and as many more as stay within so many tokens.
     pub fn take(&mut self, tokens: usize) -> Option<(Lane, Vec<Job<W>>)> {
-        let bulk = self.bulk.front().map(|job| job.tokens as f64);
+        let bulk = self.bulk.next().map(|job| job.tokens as f64);
         if bulk.is_some_and(|tokens| self.interactive.is_empty() || self.owed >= tokens) {
-            let jobs = first(&mut self.bulk, tokens);
+            let jobs = self.bulk.take(tokens, |_| true);
             let taken: usize = jobs.iter().map(|job| job.tokens).sum();
             self.tokens -= taken;
             // Time that nobody else wanted is not set against the promise.
@@ -72,7 +106,16 @@ impl<W> Lanes<W> {
 
     /// The same of the interactive lane alone; empty if nothing waits there.
     pub fn take_interactive(&mut self, tokens: usize) -> Vec<Job<W>> {
-        let jobs = first(&mut self.interactive, tokens);
+        self.take_interactive_if(tokens, |_| true)
+    }
+
+    /// The same, of those parties alone whose turn it is before these.
+    pub fn take_interactive_before(&mut self, parties: &[Party], tokens: usize) -> Vec<Job<W>> {
+        self.take_interactive_if(tokens, |party| !parties.contains(&party))
+    }
+
+    fn take_interactive_if(&mut self, tokens: usize, may: impl Fn(Party) -> bool) -> Vec<Job<W>> {
+        let jobs = self.interactive.take(tokens, may);
         let taken: usize = jobs.iter().map(|job| job.tokens).sum();
         self.tokens -= taken;
         if !self.bulk.is_empty() {
@@ -82,14 +125,71 @@ impl<W> Lanes<W> {
     }
 }
 
-fn first<W>(lane: &mut VecDeque<Job<W>>, tokens: usize) -> Vec<Job<W>> {
-    let mut jobs = Vec::new();
-    let mut taken = 0;
-    while let Some(job) = lane.pop_front_if(|job| taken == 0 || taken + job.tokens <= tokens) {
-        taken += job.tokens.max(1);
-        jobs.push(job);
+/// Work of one lane: of one party in order of arrival, and of several by start-time fair queueing, the least served first.
+struct Turns<W> {
+    /// Parties that wait, and those that were served ahead of others and are gone; few.
+    parties: Vec<Served<W>>,
+    /// Where the party stood that was served last: whoever comes anew stands there, with neither debt nor claim.
+    now: f64,
+}
+
+/// What waits of one party.
+struct Served<W> {
+    party: Party,
+    /// Tokens served, counted as [`Turns::now`] is.
+    tokens: f64,
+    jobs: VecDeque<Job<W>>,
+}
+
+impl<W> Turns<W> {
+    fn new() -> Self {
+        Self { parties: Vec::new(), now: 0.0 }
     }
-    jobs
+
+    fn is_empty(&self) -> bool {
+        self.parties.iter().all(|party| party.jobs.is_empty())
+    }
+
+    fn push(&mut self, job: Job<W>) {
+        let now = self.now;
+        match self.parties.iter_mut().find(|served| served.party == job.party) {
+            Some(served) => {
+                if served.jobs.is_empty() {
+                    served.tokens = served.tokens.max(now);
+                }
+                served.jobs.push_back(job);
+            }
+            None => self.parties.push(Served { party: job.party, tokens: now, jobs: VecDeque::from([job]) }),
+        }
+    }
+
+    /// The party whose turn it is.
+    fn first(&mut self) -> Option<&mut Served<W>> {
+        let waiting = self.parties.iter_mut().filter(|served| !served.jobs.is_empty());
+        waiting.min_by(|one, other| one.tokens.total_cmp(&other.tokens))
+    }
+
+    /// The job whose turn it is.
+    fn next(&mut self) -> Option<&Job<W>> {
+        self.first().and_then(|served| served.jobs.front())
+    }
+
+    /// The jobs whose turn it is, of parties that may: at least one, and as many more as stay within so many tokens.
+    fn take(&mut self, tokens: usize, may: impl Fn(Party) -> bool) -> Vec<Job<W>> {
+        let mut jobs = Vec::new();
+        let (mut taken, mut now) = (0, self.now);
+        while let Some(served) = self.first().filter(|served| may(served.party)) {
+            let Some(job) = served.jobs.pop_front_if(|job| taken == 0 || taken + job.tokens <= tokens) else { break };
+            taken += job.tokens.max(1);
+            now = served.tokens;
+            served.tokens += job.tokens.max(1) as f64;
+            jobs.push(job);
+        }
+        self.now = self.now.max(now);
+        // Whoever comes again stands where he would without being remembered.
+        self.parties.retain(|served| !served.jobs.is_empty() || served.tokens > self.now);
+        jobs
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +199,7 @@ mod tests {
     fn lanes(share: f64, jobs: &[(Lane, usize)]) -> Lanes<usize> {
         let mut lanes = Lanes::new(share);
         for (number, (lane, tokens)) in jobs.iter().enumerate() {
-            lanes.push(*lane, Job { tokens: *tokens, work: number });
+            lanes.push(*lane, Job { tokens: *tokens, party: Party::default(), work: number });
         }
         lanes
     }
@@ -124,13 +224,66 @@ mod tests {
         for (share, least, most) in [(0.0, 0, 0), (0.25, 23, 26), (0.5, 48, 51)] {
             let mut lanes = lanes(share, &[]);
             for number in 0..200 {
-                lanes.push(Lane::Interactive, Job { tokens: 20, work: number });
-                lanes.push(Lane::Bulk, Job { tokens: 20, work: number });
+                for lane in [Lane::Interactive, Lane::Bulk] {
+                    lanes.push(lane, Job { tokens: 20, party: Party::default(), work: number });
+                }
             }
             let turns: Vec<Lane> = (0..100).filter_map(|_| lanes.take(20)).map(|(lane, _)| lane).collect();
             let bulk = turns.iter().filter(|lane| **lane == Lane::Bulk).count();
             assert!((least..=most).contains(&bulk), "{bulk} of 100 turns for a share of {share}");
             assert_eq!(turns.first(), Some(&Lane::Interactive));
         }
+    }
+
+    fn of(party: u64, tokens: usize) -> Job<u64> {
+        Job { tokens, party: Party(party), work: party }
+    }
+
+    #[test]
+    fn parties_take_turns_by_tokens_however_much_each_brings() {
+        let mut lanes = Lanes::new(0.0);
+        for _ in 0..100 {
+            lanes.push(Lane::Interactive, of(1, 30));
+        }
+        for _ in 0..4 {
+            lanes.push(Lane::Interactive, of(2, 60));
+        }
+        let mut turns = Vec::new();
+        while let Some((_, jobs)) = lanes.take(10) {
+            turns.extend(jobs.into_iter().map(|job| job.work));
+        }
+        let last = turns.iter().rposition(|party| *party == 2).unwrap();
+        let before = turns.iter().take(last).filter(|party| **party == 1).count();
+        assert!((6..=9).contains(&before), "two short jobs of the one for each long one of the other: {turns:?}");
+        assert_eq!((turns.len(), lanes.tokens()), (104, 0));
+    }
+
+    #[test]
+    fn who_comes_anew_does_not_wait_for_what_another_has_had_nor_has_a_claim_to_it() {
+        let mut lanes = Lanes::new(0.0);
+        let next = |lanes: &mut Lanes<u64>| lanes.take(1).map(|(_, jobs)| jobs[0].work);
+        for _ in 0..10 {
+            lanes.push(Lane::Interactive, of(1, 100));
+            assert_eq!(next(&mut lanes), Some(1));
+        }
+        // The first waits for answers, and asks again as soon as it has them: it is served ahead of the second and is remembered for it.
+        for _ in 0..3 {
+            lanes.push(Lane::Interactive, of(1, 100));
+            lanes.push(Lane::Interactive, of(2, 100));
+        }
+        let turns: Vec<u64> = std::iter::from_fn(|| next(&mut lanes)).collect();
+        assert_eq!(turns, [2, 1, 2, 1, 2, 1]);
+    }
+
+    #[test]
+    fn only_the_less_served_go_before_a_turn_that_is_under_way() {
+        let mut lanes = Lanes::new(0.0);
+        (0..4).for_each(|_| lanes.push(Lane::Interactive, of(1, 100)));
+        let under_way = [Party(1)];
+        assert_eq!(lanes.take(200).unwrap().1.len(), 2);
+        assert!(lanes.take_interactive_before(&under_way, 100).is_empty());
+        (0..6).for_each(|_| lanes.push(Lane::Interactive, of(2, 60)));
+        let before: Vec<u64> = lanes.take_interactive_before(&under_way, 1_000).iter().map(|job| job.work).collect();
+        assert_eq!(before, [2, 2], "until both have had as much");
     }
 }
