@@ -286,7 +286,7 @@ async fn a_caller_gets_its_tags_before_its_deadline() {
     let tagger = tagger(&FakeModel::new(|_, _| None), options(folder.path()));
     for lane in [Lane::Interactive, Lane::Bulk] {
         let deadline = Instant::now() + Duration::from_millis(400);
-        let urgency = Urgency { deadline: Some(deadline), lane, consult: Some(Consult::Always) };
+        let urgency = Urgency { deadline: Some(deadline), lane, consult: Some(Consult::Always), ..Urgency::default() };
         let in_time = tokio::time::timeout_at(deadline.into(), tagged(&tagger, "Где деньги", urgency)).await;
         assert!(in_time.unwrap().review.reasons.contains(&ReviewReason::LanguageModelFailed));
     }
