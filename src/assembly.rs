@@ -499,7 +499,7 @@ pub fn sealer(config: &Config) -> Result<Option<Sealer>, AssemblyError> {
     }
 }
 
-/// Lets a tagger learn what the store holds of persons' corrections, the newest as configured, and says how many those are.
+/// Lets a tagger learn what the store holds of persons' corrections, of each tenant the newest as configured, and says how many those are.
 ///
 /// # Errors
 /// [`AssemblyError::Cases`] if they can't be read, [`AssemblyError::Corrections`] if they can't be learnt.
@@ -510,10 +510,15 @@ pub async fn recall_corrections(
 ) -> Result<usize, AssemblyError> {
     let most = config.tagging.max_corrections;
     let started = Instant::now();
-    let corrected = corrections::stored(cases, &TenantId::default(), most).await?;
-    let count = corrected.len();
+    let mut count = 0;
+    for tenant in cases.tenants().await? {
+        let corrected = corrections::stored(cases, &tenant, most).await?;
+        count += corrected.len();
+        if !corrected.is_empty() {
+            tagger.learn((&tenant).into(), corrected).await?;
+        }
+    }
     if count > 0 {
-        tagger.learn(corrected).await?;
         tracing::info!(count, milliseconds = started.elapsed().as_millis() as u64, "corrections recalled");
     }
     Ok(count)
@@ -523,6 +528,7 @@ pub async fn recall_corrections(
 mod tests {
     use super::*;
     use crate::cases::edge::sample;
+    use crate::tagging::{Party, Urgency};
     use crate::inference::{EncodeInput, Role};
     use crate::tags::{TagSource, TopicId};
     use crate::taxonomy::OwnershipContext;
@@ -552,12 +558,14 @@ mod tests {
         let text = "Курьер с картой не приехал, а в приложении написано, что вручено";
         let like = "Курьер с картой так и не приехал, а в приложении пишут, что вручено!";
         let unlike = "Почему по вкладу снизили ставку?";
-        let tag = async |tagger: &TaggingEngine, text: &str| {
+        let (party, stranger) = (Party::from(&tenant), Party::named("another"));
+        let tag_for = async |tagger: &TaggingEngine, text: &str, party: Party| {
             tagger
-                .tag(crate::feedback::Feedback::from_text("1", text), crate::tagging::Urgency::default())
+                .tag(crate::feedback::Feedback::from_text("1", text), Urgency { party, ..Urgency::default() })
                 .await
                 .unwrap()
         };
+        let tag = async |tagger: &TaggingEngine, text: &str| tag_for(tagger, text, party).await;
         let (before, other) = (tag(&tagger, text).await, tag(&tagger, unlike).await);
         let given = |tags: &crate::tags::Tags| -> Vec<TopicId> {
             tags.topics.iter().map(|topic| topic.topic_id.clone()).collect()
@@ -586,7 +594,7 @@ mod tests {
             note: None,
         };
         let corrected = store.amend(&tenant, "1", crate::cases::Amendment::Correction(correction)).await.unwrap();
-        tagger.learn(vec![corrections::CorrectedCase::of(corrected).unwrap()]).await.unwrap();
+        tagger.learn(party, vec![corrections::CorrectedCase::of(corrected).unwrap()]).await.unwrap();
 
         let check = async |tagger: &TaggingEngine| {
             let same = tag(tagger, text).await.tags;
@@ -600,6 +608,9 @@ mod tests {
             );
             assert!(!topic.evidence.is_empty() && topic.evidence[0].span.end > 0);
             assert!(same.provenance.corrections_version.starts_with("1-"));
+            let of_another = tag_for(tagger, text, stranger).await.tags;
+            assert_eq!((given(&of_another), &of_another.team), (wrong.clone(), &before.tags.team));
+            assert_eq!(of_another.provenance.corrections_version, "");
             assert!(given(&tag(tagger, like).await.tags).contains(&topic.topic_id));
             let far = tag(tagger, unlike).await.tags;
             assert_eq!((far.topics, far.team), (other.tags.topics.clone(), other.tags.team.clone()));
@@ -612,7 +623,9 @@ mod tests {
         let store = case_store(&config, &tagger).await.unwrap();
         assert_eq!(recall_corrections(&config, &tagger, &*store).await.unwrap(), 1);
         check(&tagger).await;
-        tagger.forget(vec!["1".to_owned()]).await.unwrap();
+        tagger.forget(stranger, vec!["1".to_owned()]).await.unwrap();
+        assert_eq!(given(&tag(&tagger, text).await.tags), [topic]);
+        tagger.forget(party, vec!["1".to_owned()]).await.unwrap();
         assert_eq!(given(&tag(&tagger, text).await.tags), wrong);
         store.close().await.unwrap();
     }

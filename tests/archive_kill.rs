@@ -25,7 +25,7 @@ use otklik::cases::{Case, CaseFilter, CaseReading, CaseStore, NewCase, TagPart, 
 use otklik::feedback::Feedback;
 use otklik::retag::archive::{ArchivePlan, ArchiveRequest, Job, JobLimits, JobState, RetagJobs};
 use otklik::tagging::corrections::CorrectedCase;
-use otklik::tagging::{Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use otklik::tagging::{Party, Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use otklik::tags::{Confidence, Language, Provenance, Review, Tags, TaxonomyVersion, TeamId, TeamTag, TopicId};
 
 const CHILD: &str = "OTKLIK_ARCHIVE_KILL_CHILD";
@@ -93,11 +93,11 @@ impl Tagger for Serving {
         Err(TaggingError::Internal("not asked".to_owned()))
     }
 
-    async fn learn(&self, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+    async fn learn(&self, _: Party, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {
         Ok(())
     }
 
-    async fn forget(&self, _: Vec<String>) -> Result<(), TaggingError> {
+    async fn forget(&self, _: Party, _: Vec<String>) -> Result<(), TaggingError> {
         Ok(())
     }
 
@@ -113,7 +113,7 @@ impl Tagger for Serving {
         Numbered.provenance()
     }
 
-    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
+    fn retagger(&self, _: Party) -> Option<Arc<dyn Retagger>> {
         Some(Arc::new(Numbered))
     }
 

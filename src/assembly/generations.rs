@@ -125,7 +125,7 @@ mod tests {
     use crate::feedback::Feedback;
     use crate::serving::{PublishError, PublishRequest, Wanted};
     use crate::tagging::corrections::CorrectedCase;
-    use crate::tagging::{Tagged, Urgency};
+    use crate::tagging::{Party, Tagged, Urgency};
     use crate::tags::TopicId;
     use crate::taxonomy::versions::PublicationNote;
 
@@ -150,7 +150,8 @@ team = \"contact_centre\"
 ";
 
     async fn tag(tagger: &dyn Tagger, text: &str) -> Tagged {
-        tagger.tag(Feedback::from_text("1", text), Urgency::default()).await.unwrap()
+        let party = Party::from(&TenantId::default());
+        tagger.tag(Feedback::from_text("1", text), Urgency { party, ..Urgency::default() }).await.unwrap()
     }
 
     /// With the shipped encoder, and a store in a folder.
@@ -192,7 +193,7 @@ team = \"contact_centre\"
             note: None,
         };
         let corrected = cases.amend(&tenant, "1", Amendment::Correction(correction)).await.unwrap();
-        serving.learn(vec![CorrectedCase::of(corrected).unwrap()]).await.unwrap();
+        serving.learn((&tenant).into(), vec![CorrectedCase::of(corrected).unwrap()]).await.unwrap();
 
         let request = |source: String| PublishRequest {
             wanted: Wanted::Source(source),

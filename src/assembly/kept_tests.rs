@@ -10,7 +10,7 @@ use super::{case_store, tagger};
 use crate::cases::{Case, CaseFilter, NewCase, TenantId, VectoredCase};
 use crate::config::Config;
 use crate::feedback::{Body, Feedback, Speaker, Turn};
-use crate::tagging::{Tagger, Urgency};
+use crate::tagging::{Party, Tagger, Urgency};
 use crate::tags::Tags;
 
 /// Rounding to 16 bits moves no confidence further than this.
@@ -76,7 +76,7 @@ async fn tags_from_what_is_kept_are_those_of_the_text() {
         Arc::new(store.page(&tenant, &CaseFilter::default(), None, 1_000).await.unwrap().cases);
     assert_eq!(stored.len(), 200);
 
-    let retagger = engine.retagger().unwrap();
+    let retagger = engine.retagger(Party::SERVICE).unwrap();
     let again = retagger.by_kept(Arc::clone(&stored)).await.unwrap();
     let (mut furthest, mut topics, mut others) = (0.0f32, 0, 0);
     for (VectoredCase { case, .. }, tags) in stored.iter().zip(&again) {

@@ -48,7 +48,7 @@ impl Assistant {
 
     async fn slots(&self, request: SuggestRequest, slots: &Slots) -> Result<(), Gone> {
         let due = request.deadline;
-        let party = Party::named(request.tenant.as_str());
+        let party = Party::from(&request.tenant);
         let urgency = Urgency { deadline: Some(due), party, ..Urgency::default() };
         let tagged = within(due, async { Ok(self.tagger.tag(request.feedback.clone(), urgency).await?) }).await;
         let (tagged, told) = match tagged {

@@ -15,7 +15,7 @@ use crate::cases::{
 };
 use crate::feedback::{Body, CharSpan, FeedbackKind, Speaker, Turn};
 use crate::tagging::corrections::CorrectedCase;
-use crate::tagging::{Tagged, TaggerCounts, TaggingError};
+use crate::tagging::{Party, Tagged, TaggerCounts, TaggingError};
 use crate::tags::sample::nothing_found;
 use crate::tags::*;
 
@@ -74,11 +74,11 @@ impl Tagger for StubTagger {
         })
     }
 
-    async fn learn(&self, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+    async fn learn(&self, _: Party, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {
         Ok(())
     }
 
-    async fn forget(&self, _: Vec<String>) -> Result<(), TaggingError> {
+    async fn forget(&self, _: Party, _: Vec<String>) -> Result<(), TaggingError> {
         Ok(())
     }
 
@@ -130,6 +130,10 @@ impl StubStore {
 
 #[async_trait]
 impl CaseStore for StubStore {
+    async fn tenants(&self) -> Result<Vec<TenantId>, CaseStoreError> {
+        Ok(vec![])
+    }
+
     async fn upsert(&self, _: &TenantId, _: Vec<NewCase>) -> Result<Vec<UpsertOutcome>, CaseStoreError> {
         Ok(vec![])
     }

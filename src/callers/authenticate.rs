@@ -1,6 +1,5 @@
 //! From what a call shows to who makes it.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -12,7 +11,6 @@ use super::caller::Caller;
 use super::jwt::{self, JwtKeys, JwtKeysError, JwtOptions};
 use super::key_file::{KeyFile, KeyFileError};
 use super::reloaded::{ReloadError, Reloaded};
-use crate::cases::TenantId;
 
 /// Longest key or token that is looked at, in bytes.
 const MAX_CREDENTIAL_BYTES: usize = 8_192;
@@ -83,14 +81,6 @@ impl Callers {
     /// True if callers are asked who they are. Without a file of keys and without trusted tokens nobody is.
     pub fn are_asked(&self) -> bool {
         self.tokens.is_some() || self.keys.opened.get().is_some()
-    }
-
-    /// The tenants that there are keys for, revoked or not, and the tenant of a service that asks for none. Those of tokens are not known
-    /// before they come.
-    pub fn tenants(&self) -> BTreeSet<TenantId> {
-        let keys = self.keys.opened.get().map(|keys| keys.current());
-        let of_keys = keys.iter().flat_map(|keys| keys.records()).map(|record| record.tenant.clone());
-        of_keys.chain([TenantId::default()]).collect()
     }
 
     /// Who shows this key or token.
@@ -219,7 +209,6 @@ mod tests {
         let caller = callers.authenticate(Some(&key.reveal())).unwrap();
         assert_eq!((caller.tenant.as_str(), caller.id.as_str()), ("bank", key.id()));
         assert!(matches!(callers.authenticate(None), Err(Refusal::Missing)));
-        assert_eq!(callers.tenants().iter().map(TenantId::as_str).collect::<Vec<_>>(), ["bank", "default"]);
 
         KeyFile::revoke(&file, key.id(), Timestamp::now()).unwrap();
         callers.look();

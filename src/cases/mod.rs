@@ -183,6 +183,12 @@ pub trait CaseStore: Send + Sync + 'static {
     /// `Invalid` for an empty id; `Busy`; `Unavailable`.
     async fn erase(&self, tenant: &TenantId, customer_id: &str) -> Result<Erasure, CaseStoreError>;
 
+    /// The tenants that have cases, in order of their names.
+    ///
+    /// # Errors
+    /// `Busy`; `Unavailable`.
+    async fn tenants(&self) -> Result<Vec<TenantId>, CaseStoreError>;
+
     /// Asks the store for a sign of life.
     ///
     /// # Errors

@@ -124,7 +124,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         retag_jobs: open_retag_jobs(&config).await?,
         callers: Arc::clone(&callers),
     };
-    let expiry = keep_expiring(&config, Arc::clone(&callers), Arc::clone(&cases), Arc::clone(&tagger));
+    let expiry = keep_expiring(&config, Arc::clone(&cases), Arc::clone(&tagger));
     let served = server::serve(&config, parts, Listeners { calls, admin, tls }, server::shutdown_signal()).await;
     expiry.abort();
     watching.abort();
@@ -228,10 +228,9 @@ async fn close(cases: Arc<dyn CaseStore>, config: &Config) -> Result<(), CaseSto
     }
 }
 
-/// Deletes the cases of each known tenant whose time is over, now and every hour.
+/// Deletes the cases of each tenant whose time is over, now and every hour.
 fn keep_expiring(
     config: &Config,
-    callers: Arc<Callers>,
     cases: Arc<dyn CaseStore>,
     tagger: Arc<dyn Tagger>,
 ) -> tokio::task::JoinHandle<()> {
@@ -243,8 +242,14 @@ fn keep_expiring(
         let mut every = tokio::time::interval(EXPIRY_INTERVAL);
         loop {
             every.tick().await;
-            for tenant in callers.tenants() {
-                expire(&retention, &tenant, &*cases, &*tagger).await;
+            match cases.tenants().await {
+                Ok(tenants) => {
+                    for tenant in tenants {
+                        expire(&retention, &tenant, &*cases, &*tagger).await;
+                    }
+                }
+                // The next round tries again.
+                Err(error) => tracing::error!(%error, "cases whose time is over could not be looked for"),
             }
         }
     })
@@ -257,7 +262,7 @@ async fn expire(retention: &Retention, tenant: &TenantId, cases: &dyn CaseStore,
             tracing::info!(cases, "deleted cases whose time is over");
             let corrected: Vec<String> = expired.into_iter().flat_map(|one| one.corrected_ids).collect();
             if !corrected.is_empty()
-                && let Err(error) = tagger.forget(corrected).await
+                && let Err(error) = tagger.forget(tenant.into(), corrected).await
             {
                 // It is forgotten at the next start, which learns from what is stored.
                 tracing::error!(%error, "what deleted cases taught was not forgotten");

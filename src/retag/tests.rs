@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::feedback::{Body, Feedback};
 use crate::tables::{Input, Preparation, ReaderOptions, TableReader};
 use crate::tagging::corrections::CorrectedCase;
-use crate::tagging::{Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use crate::tagging::{Party, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use crate::tags::{Provenance, TeamId, TopicId};
 
 use super::*;
@@ -65,11 +65,11 @@ impl Tagger for FakeTagger {
         Ok(Tagged { tags: serde_json::from_value(tags).unwrap(), vector: Vec::new(), reading: None })
     }
 
-    async fn learn(&self, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+    async fn learn(&self, _: Party, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {
         unreachable!("files correct nothing")
     }
 
-    async fn forget(&self, _: Vec<String>) -> Result<(), TaggingError> {
+    async fn forget(&self, _: Party, _: Vec<String>) -> Result<(), TaggingError> {
         unreachable!("files erase nothing")
     }
 

@@ -35,7 +35,7 @@ impl Account {
 
     /// Whose turns its work takes: tenants take them with one another, however many callers they have.
     pub(super) fn party(&self) -> Party {
-        if self.caller.is_anyone() { Party::SERVICE } else { Party::named(self.tenant().as_str()) }
+        Party::from(self.tenant())
     }
 
     /// Spends what a model reads of a text of so many characters, as admission estimates it, before anything is computed.

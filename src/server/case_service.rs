@@ -369,7 +369,7 @@ impl TenantCases<'_> {
             v1::DeleteCasesResponse { deleted_count: erasure.case_ids.len() as u64, receipt: Some(erasure.into()) }
         };
         if !corrected.is_empty() {
-            self.tagger.forget(corrected).await.map_err(|error| status::of_tagging(error, ""))?;
+            self.tagger.forget(self.account.party(), corrected).await.map_err(|error| status::of_tagging(error, ""))?;
         }
         Ok(response)
     }

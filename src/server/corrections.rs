@@ -50,7 +50,7 @@ impl TenantCases<'_> {
         if cases.is_empty() {
             return Ok(());
         }
-        self.tagger.learn(cases).await.map_err(|error| status::of_tagging(error, ""))
+        self.tagger.learn(self.account.party(), cases).await.map_err(|error| status::of_tagging(error, ""))
     }
 
     /// Learns the corrections of cases whose texts were replaced.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::feedback::Feedback;
 use crate::tagging::corrections::CorrectedCase;
-use crate::tagging::{Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use crate::tagging::{Party, Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use crate::tags::{Provenance, TeamId, TopicId};
 use crate::telemetry::Metrics;
 
@@ -22,12 +22,12 @@ impl Tagger for Metered {
         self.inner.tag(feedback, urgency).await.inspect(|tagged| self.metrics.tagged(&tagged.tags))
     }
 
-    async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
-        self.inner.learn(cases).await
+    async fn learn(&self, party: Party, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+        self.inner.learn(party, cases).await
     }
 
-    async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError> {
-        self.inner.forget(case_ids).await
+    async fn forget(&self, party: Party, case_ids: Vec<String>) -> Result<(), TaggingError> {
+        self.inner.forget(party, case_ids).await
     }
 
     fn consults(&self) -> bool {
@@ -51,8 +51,8 @@ impl Tagger for Metered {
         self.inner.provenance()
     }
 
-    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
-        self.inner.retagger()
+    fn retagger(&self, party: Party) -> Option<Arc<dyn Retagger>> {
+        self.inner.retagger(party)
     }
 
     fn counts(&self) -> TaggerCounts {

@@ -94,7 +94,7 @@ impl v1::retag_service_server::RetagService for RetagService {
 
 impl RetagService {
     fn resources(&self, tenant: &TenantId) -> Result<Resources, Status> {
-        let retagger = self.tagger.retagger().ok_or_else(status::no_retagger)?;
+        let retagger = self.tagger.retagger(tenant.into()).ok_or_else(status::no_retagger)?;
         Ok(Resources {
             cases: Arc::clone(&self.cases),
             retagger,

@@ -158,7 +158,7 @@ impl TaxonomyService {
         let generation = self.publisher.beside(taxonomy, due).await.map_err(status::of_publishing)?;
         let resources = Resources {
             cases: Arc::clone(&self.cases),
-            retagger: generation.tagger.retagger().ok_or_else(status::no_retagger)?,
+            retagger: generation.tagger.retagger(tenant.into()).ok_or_else(status::no_retagger)?,
             tenant: tenant.clone(),
             kept_reading_bytes: self.config.cases.kept_reading_bytes,
         };

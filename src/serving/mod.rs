@@ -19,7 +19,7 @@ pub use publisher::{Kept, MakeGeneration, PublishRequest, Published, Publisher, 
 use crate::assist::Assistant;
 use crate::feedback::Feedback;
 use crate::tagging::corrections::CorrectedCase;
-use crate::tagging::{Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use crate::tagging::{Party, Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use crate::tags::{Provenance, TeamId, TopicId};
 use crate::taxonomy::Taxonomy;
 
@@ -81,14 +81,14 @@ impl Tagger for Serving {
         self.current().tagger.tag(feedback, urgency).await
     }
 
-    async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+    async fn learn(&self, party: Party, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
         let _changing = self.changes.read().await;
-        self.current().tagger.learn(cases).await
+        self.current().tagger.learn(party, cases).await
     }
 
-    async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError> {
+    async fn forget(&self, party: Party, case_ids: Vec<String>) -> Result<(), TaggingError> {
         let _changing = self.changes.read().await;
-        self.current().tagger.forget(case_ids).await
+        self.current().tagger.forget(party, case_ids).await
     }
 
     fn consults(&self) -> bool {
@@ -111,8 +111,8 @@ impl Tagger for Serving {
         self.current().tagger.provenance()
     }
 
-    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
-        self.current().tagger.retagger()
+    fn retagger(&self, party: Party) -> Option<Arc<dyn Retagger>> {
+        self.current().tagger.retagger(party)
     }
 
     fn counts(&self) -> TaggerCounts {

@@ -2,13 +2,13 @@
 
 mod anew;
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::consult::Candidates;
-use super::corrections::{Background, CorrectedCase, Corrections};
+use super::corrections::{Background, CorrectedCase, Corrections, CorrectionsByParty};
 use super::document::{Document, Voice};
 use super::examples::ExampleVectors;
 use super::heads::HeadSet;
@@ -19,7 +19,7 @@ use super::sentiment::{Polarity, mean_polarity, sentiment_of};
 use super::signals::{has_sentiment, signals_in_turn, signals_of, without_facts};
 use super::topics::topics_of;
 use super::votes::{Votes, thoughts};
-use super::{Lane, Reading as KeptReading, Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use super::{Lane, Party, Reading as KeptReading, Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use crate::feedback::{Body, CharSpan, Feedback, FeedbackKind, Speaker};
 use crate::inference::{
     Begun, CacheCounts, ComputePool, Depth, EncodeInput, EncodePlan, Encoder, Encoding, EncodingCache, InferenceError,
@@ -103,6 +103,8 @@ pub struct SentimentAt {
 pub struct TaggingEngine {
     pool: Arc<ComputePool>,
     walk: Arc<Walk>,
+    /// Whose corrections count where nobody says it: of a re-tagger, its party's.
+    party: Party,
 }
 
 /// What every piece of feedback walks through.
@@ -114,7 +116,7 @@ struct Walk {
     /// Without the version of the corrections.
     provenance: Provenance,
     /// Read by each text, and held alone for the milliseconds that learning takes.
-    corrections: RwLock<Corrections>,
+    corrections: CorrectionsByParty,
 }
 
 impl TaggingEngine {
@@ -157,7 +159,7 @@ impl TaggingEngine {
     ) -> Result<Self, EngineError> {
         let examples = example_texts(&taxonomy)?;
         let background = Background::of(examples.iter().filter_map(|text| vectors.get(text)));
-        let corrections = RwLock::new(Corrections::new(options.max_corrections, &background));
+        let corrections = CorrectionsByParty::new(options.max_corrections, background);
         let judge = Judge::new(taxonomy, vectors, heads)?;
         let [topics, sentiment] = judge.held_out();
         tracing::info!(
@@ -178,7 +180,8 @@ impl TaggingEngine {
             corrections_version: String::new(),
             language_model: None,
         };
-        Ok(Self { pool, walk: Arc::new(Walk { encoder, cache, judge, options, provenance, corrections }) })
+        let walk = Walk { encoder, cache, judge, options, provenance, corrections };
+        Ok(Self { pool, walk: Arc::new(walk), party: Party::SERVICE })
     }
 
     /// The taxonomy that tags are made under.
@@ -228,7 +231,8 @@ impl Tagger for TaggingEngine {
         let tokens = feedback.body.chars() / CHARS_PER_TOKEN + FRAME_TOKENS;
         let walk = Arc::clone(&self.walk);
         // A text of one pass, as most are, is one piece of work.
-        let begin = move || walk.begin(feedback);
+        let party = urgency.party;
+        let begin = move || walk.begin(feedback, party);
         let begun = self.pool.encode(place, tokens.min(FIRST_WORK_TOKENS), deadline, &self.walk.encoder, begin);
         let work = match begun.await.map_err(refusal)?? {
             Outcome::Tagged(tagged) => return Ok(*tagged),
@@ -250,16 +254,16 @@ impl Tagger for TaggingEngine {
         self.pool.run(place, FRAME_TOKENS, deadline, move || walk.finish(&work, states)).await.map_err(refusal)
     }
 
-    async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+    async fn learn(&self, party: Party, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
         let walk = Arc::clone(&self.walk);
         // What a person said is in the store already: no deadline makes it undone.
-        self.pool.run(Lane::Interactive, FRAME_TOKENS, None, move || walk.learn(cases)).await.map_err(refusal)
+        self.pool.run(Lane::Interactive, FRAME_TOKENS, None, move || walk.learn(party, cases)).await.map_err(refusal)
     }
 
-    async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError> {
+    async fn forget(&self, party: Party, case_ids: Vec<String>) -> Result<(), TaggingError> {
         let walk = Arc::clone(&self.walk);
         let forgotten = self.pool.run(Lane::Interactive, FRAME_TOKENS, None, move || {
-            walk.corrections.write().unwrap_or_else(PoisonError::into_inner).forget(&case_ids)
+            walk.corrections.change(party, |corrections| corrections.forget(&case_ids))
         });
         forgotten.await.map(|_| ()).map_err(refusal)
     }
@@ -273,11 +277,11 @@ impl Tagger for TaggingEngine {
     }
 
     fn provenance(&self) -> Provenance {
-        self.walk.provenance_with(&self.walk.corrections())
+        self.walk.provenance_for(self.party)
     }
 
-    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
-        Some(Arc::new(Self { pool: Arc::clone(&self.pool), walk: Arc::clone(&self.walk) }))
+    fn retagger(&self, party: Party) -> Option<Arc<dyn Retagger>> {
+        Some(Arc::new(Self { pool: Arc::clone(&self.pool), walk: Arc::clone(&self.walk), party }))
     }
 
     fn counts(&self) -> TaggerCounts {
@@ -344,6 +348,8 @@ enum Outcome {
 /// Feedback on its way through the model.
 struct Work {
     feedback: Feedback,
+    /// Whose corrections count.
+    party: Party,
     document: Document,
     /// For each voice, what the model said of it before, if it did.
     known: Vec<Option<Arc<Encoding>>>,
@@ -352,15 +358,15 @@ struct Work {
 }
 
 impl Walk {
-    fn corrections(&self) -> RwLockReadGuard<'_, Corrections> {
-        self.corrections.read().unwrap_or_else(PoisonError::into_inner)
+    fn provenance_for(&self, party: Party) -> Provenance {
+        Provenance { corrections_version: self.corrections.version(party), ..self.provenance.clone() }
     }
 
     fn provenance_with(&self, corrections: &Corrections) -> Provenance {
         Provenance { corrections_version: corrections.version(), ..self.provenance.clone() }
     }
 
-    fn learn(&self, cases: Vec<CorrectedCase>) {
+    fn learn(&self, party: Party, cases: Vec<CorrectedCase>) {
         // A vector of another length can't be compared; the store keeps none.
         let cases = cases.into_iter().filter(|case| case.vector.len() == self.encoder.dimension());
         let mut cases: Vec<_> = cases
@@ -369,19 +375,18 @@ impl Walk {
                 (case, thoughts)
             })
             .collect();
-        let mut corrections = self.corrections.write().unwrap_or_else(PoisonError::into_inner);
-        match (cases.pop(), cases.is_empty()) {
+        self.corrections.change(party, |corrections| match (cases.pop(), cases.is_empty()) {
             (Some((case, thoughts)), true) => corrections.learn(case, thoughts),
             (Some(last), false) => {
                 cases.push(last);
                 corrections.learn_many(cases);
             }
             (None, _) => {}
-        }
+        });
     }
 
     /// Makes the text ready; if it needs one pass through the model, what comes of that is its tags.
-    fn begin(self: Arc<Self>, feedback: Feedback) -> Begun<Result<Outcome, TaggingError>> {
+    fn begin(self: Arc<Self>, feedback: Feedback, party: Party) -> Begun<Result<Outcome, TaggingError>> {
         let document = Document::new(&feedback);
         let inputs = self.inputs(&document);
         let known: Vec<_> = inputs.iter().map(|input| self.cache.get(input, self.judge.depth())).collect();
@@ -391,7 +396,7 @@ impl Walk {
             Ok(plan) => Arc::new(plan),
             Err(error) => return Begun::Done(Err(failure(error))),
         };
-        let work = Work { feedback, document, known, plan: Arc::clone(&plan) };
+        let work = Work { feedback, party, document, known, plan: Arc::clone(&plan) };
         let tagged = |walk: &Self, work: &Work, states| Outcome::Tagged(Box::new(walk.finish(work, states)));
         match plan.passes() {
             0 => Begun::Done(Ok(tagged(&self, &work, Vec::new()))),
@@ -451,9 +456,9 @@ impl Walk {
 
     /// Tags from what all passes gave.
     fn finish(&self, work: &Work, passes: Vec<PassOutput>) -> Tagged {
-        let Work { feedback, document, .. } = work;
+        let Work { feedback, party, document, .. } = work;
         let mut encodings = self.encodings(work, passes);
-        let tags = self.tags(feedback, document, &encodings);
+        let tags = self.tags(feedback, *party, document, &encodings);
         let (dimension, encoder) = (self.encoder.dimension(), &self.provenance.encoder_sha256);
         let reading = KeptReading::pack(document, &encodings, dimension, encoder);
         let mut vector = if encodings.is_empty() { Vec::new() } else { encodings.swap_remove(0).vector };
@@ -471,13 +476,14 @@ impl Walk {
     }
 
     /// All that follows from what the encoder says, now or before; the encodings are those of the document's voices.
-    fn tags(&self, feedback: &Feedback, document: &Document, encodings: &[Encoding]) -> Tags {
+    fn tags(&self, feedback: &Feedback, party: Party, document: &Document, encodings: &[Encoding]) -> Tags {
         let reading = Reading::new(&self.judge, document, encodings);
         let hits = rule_hits(&self.judge, document);
 
         let speaker = document.voices.first().map_or(Speaker::Customer, |voice| voice.speaker);
         let masked_text = document.masked_text();
-        let corrections = self.corrections();
+        let corrections = self.corrections.of(party);
+        let corrections = corrections.read().unwrap_or_else(PoisonError::into_inner);
         let vector = encodings.first().and_then(|encoding| encoding.vector.get(..self.encoder.dimension()));
         let vector = vector.unwrap_or_default();
         let votes = Votes::new(&corrections, &masked_text, vector);

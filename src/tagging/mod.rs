@@ -39,7 +39,7 @@ pub use kept::Reading;
 pub use patience::tag_patiently;
 pub(crate) use sentiment::labelled_examples as sentiment_examples;
 
-use crate::cases::{Case, VectoredCase};
+use crate::cases::{Case, TenantId, VectoredCase};
 use crate::feedback::{Feedback, named_enum};
 use crate::inference::Place;
 pub use crate::inference::{Lane, Party};
@@ -116,6 +116,12 @@ named_enum! {
     }
 }
 
+impl From<&TenantId> for Party {
+    fn from(tenant: &TenantId) -> Self {
+        Self::named(tenant.as_str())
+    }
+}
+
 /// When tags are wanted, and how much may be spent on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Urgency {
@@ -123,7 +129,7 @@ pub struct Urgency {
     pub deadline: Option<Instant>,
     /// Before or after the work of others.
     pub lane: Lane,
-    /// Whose turns it takes.
+    /// Whose turns it takes, and whose corrections count.
     pub party: Party,
     /// Whether a language model is asked, which takes seconds; `None` is as configured for bulk, and never for others.
     pub consult: Option<Consult>,
@@ -150,18 +156,18 @@ pub trait Tagger: Send + Sync + 'static {
     /// [`TaggingError`]; see its variants.
     async fn tag(&self, feedback: Feedback, urgency: Urgency) -> Result<Tagged, TaggingError>;
 
-    /// Learns what persons corrected, the oldest first; when this returns, the next text profits. A later correction of the same
+    /// Learns what persons of a party corrected, the oldest first; when this returns, the party's next text profits, and no other's. A later correction of the same
     /// case takes the place of the earlier.
     ///
     /// # Errors
     /// [`TaggingError::Overloaded`], [`TaggingError::Internal`].
-    async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError>;
+    async fn learn(&self, party: Party, cases: Vec<CorrectedCase>) -> Result<(), TaggingError>;
 
-    /// Forgets the corrections of these cases, as when they are erased.
+    /// Forgets the corrections of these cases of a party, as when they are erased.
     ///
     /// # Errors
     /// [`TaggingError::Overloaded`], [`TaggingError::Internal`].
-    async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError>;
+    async fn forget(&self, party: Party, case_ids: Vec<String>) -> Result<(), TaggingError>;
 
     /// True if there is a language model that [`Urgency::consult`] can ask for.
     fn consults(&self) -> bool {
@@ -179,12 +185,12 @@ pub trait Tagger: Send + Sync + 'static {
     /// True if the taxonomy has a team.
     fn knows_team(&self, id: &TeamId) -> bool;
 
-    /// What makes the tags at the moment.
+    /// What makes the tags at the moment, of texts that are no party's.
     fn provenance(&self) -> Provenance;
 
-    /// What tags stored cases anew, with all that makes tags at this moment: it stays the same, whatever serves later. `None` if this
+    /// What tags stored cases of a party anew, with all that makes tags at this moment: it stays the same, whatever serves later. `None` if this
     /// tagger can't.
-    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
+    fn retagger(&self, _party: Party) -> Option<Arc<dyn Retagger>> {
         None
     }
 

@@ -11,8 +11,8 @@ use otklik::cases::{
     RetagOutcome, Retagging, SimilarCase, SimilarCases, SimilarQuery, SimilarTo, TenantId, UpsertOutcome, VectoredCase,
 };
 use otklik::feedback::{Body, CharSpan, Feedback};
-use otklik::tagging::corrections::{Background, CorrectedCase, Corrections, TextFeatures};
-use otklik::tagging::{Consult, Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use otklik::tagging::corrections::{Background, CorrectedCase, Corrections, CorrectionsByParty, TextFeatures};
+use otklik::tagging::{Consult, Party, Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use otklik::tags::*;
 use tokio::sync::Semaphore;
 
@@ -34,7 +34,7 @@ pub struct FakeTagger {
     pub consults: AtomicBool,
     pub consulted: Mutex<Vec<Option<Consult>>>,
     /// The real thing, asked by a tagger that has nothing else to go by.
-    pub corrections: Mutex<Corrections>,
+    pub corrections: CorrectionsByParty,
     /// Topic and team that stored cases are given when they are tagged anew.
     pub renewed: Mutex<Renewed>,
 }
@@ -52,7 +52,7 @@ impl Default for FakeTagger {
             deadlines: Mutex::new(Vec::new()),
             consults: AtomicBool::new(false),
             consulted: Mutex::new(Vec::new()),
-            corrections: Mutex::new(Corrections::new(100, &background())),
+            corrections: CorrectionsByParty::new(100, background()),
             renewed: Mutex::new(Renewed { topic: "payments_transfers".into(), team: "payments".into() }),
         }
     }
@@ -118,7 +118,8 @@ impl Tagger for FakeTagger {
         }
         self.finished.fetch_add(1, Ordering::SeqCst);
         let mut tags = tags(&feedback.id, &text);
-        let corrections = self.corrections.lock().unwrap();
+        let corrections = self.corrections.of(urgency.party);
+        let corrections = corrections.read().unwrap();
         tags.provenance.corrections_version = corrections.version();
         if !corrections.is_empty() {
             vote(&corrections, &mut tags, vector(&text));
@@ -126,16 +127,13 @@ impl Tagger for FakeTagger {
         Ok(Tagged { tags, vector: vector(&text), reading: None })
     }
 
-    async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
-        let mut corrections = self.corrections.lock().unwrap();
-        for case in cases {
-            corrections.learn(case, thoughts());
-        }
+    async fn learn(&self, party: Party, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+        self.corrections.change(party, |corrections| cases.into_iter().for_each(|case| corrections.learn(case, thoughts())));
         Ok(())
     }
 
-    async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError> {
-        self.corrections.lock().unwrap().forget(&case_ids);
+    async fn forget(&self, party: Party, case_ids: Vec<String>) -> Result<(), TaggingError> {
+        self.corrections.change(party, |corrections| corrections.forget(&case_ids));
         Ok(())
     }
 
@@ -151,7 +149,7 @@ impl Tagger for FakeTagger {
         ["payments", "logistics"].contains(&id.as_str())
     }
 
-    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
+    fn retagger(&self, _: Party) -> Option<Arc<dyn Retagger>> {
         Some(Arc::new(self.renewed.lock().unwrap().clone()))
     }
 
@@ -332,6 +330,12 @@ fn matches(case: &Case, filter: &CaseFilter) -> bool {
 
 #[async_trait]
 impl CaseStore for MemoryStore {
+    async fn tenants(&self) -> Result<Vec<TenantId>, CaseStoreError> {
+        self.answers().await?;
+        let tenants: BTreeSet<TenantId> = self.cases.lock().unwrap().keys().map(|(tenant, _)| tenant.clone()).collect();
+        Ok(tenants.into_iter().collect())
+    }
+
     async fn upsert(&self, tenant: &TenantId, cases: Vec<NewCase>) -> Result<Vec<UpsertOutcome>, CaseStoreError> {
         self.answers().await?;
         let mut stored = self.cases.lock().unwrap();

@@ -9,7 +9,7 @@ use otklik::config::Config;
 use otklik::feedback::Feedback;
 use otklik::serving::{Generation, MakeError, MakeGeneration, Publisher, Serving};
 use otklik::tagging::corrections::CorrectedCase;
-use otklik::tagging::{Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use otklik::tagging::{Party, Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use otklik::tags::{Provenance, TeamId, TopicId};
 use otklik::taxonomy::versions::{SourcedTaxonomy, Versions, VersionsError};
 use otklik::taxonomy::{DEFAULT_SOURCE, Taxonomy};
@@ -95,12 +95,12 @@ impl Tagger for UnderTaxonomy {
         Ok(tagged)
     }
 
-    async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
-        self.inner.learn(cases).await
+    async fn learn(&self, party: Party, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+        self.inner.learn(party, cases).await
     }
 
-    async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError> {
-        self.inner.forget(case_ids).await
+    async fn forget(&self, party: Party, case_ids: Vec<String>) -> Result<(), TaggingError> {
+        self.inner.forget(party, case_ids).await
     }
 
     fn knows_topic(&self, id: &TopicId) -> bool {
@@ -112,7 +112,7 @@ impl Tagger for UnderTaxonomy {
     }
 
     /// Stored cases get the first topic of the taxonomy that is about transfers.
-    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
+    fn retagger(&self, _: Party) -> Option<Arc<dyn Retagger>> {
         let topic = self.taxonomy.taggable_topics().find(|topic| topic.id.as_str().contains("transfers"))?;
         Some(Arc::new(Renewed::of(topic.id.as_str(), "payments")))
     }

@@ -65,7 +65,7 @@ impl Assistant {
     pub async fn summarize(&self, request: NoteRequest) -> Result<Note, SlotError> {
         let NoteRequest { feedback, tenant, rules_only, deadline } = request;
         let feedback = blocking(move || as_turns(feedback)).await?;
-        let party = Party::named(tenant.as_str());
+        let party = Party::from(&tenant);
         let urgency = Urgency { deadline: Some(deadline), party, ..Urgency::default() };
         let tags = within(deadline, async { Ok(self.tagger.tag(feedback.clone(), urgency).await?) }).await?.tags;
         let circumstances = Circumstances { now: Some(Timestamp::now()), ..Circumstances::default() };

@@ -79,7 +79,7 @@ impl Assistant {
     /// [`SlotError::Tagging`] if the feedback can't be tagged, [`SlotError::DeadlineExceeded`], [`SlotError::Internal`].
     pub async fn review(&self, request: ReviewRequest) -> Result<ReplyReview, SlotError> {
         let ReviewRequest { feedback, reply, tenant, team, language, rules_only, deadline } = request;
-        let party = Party::named(tenant.as_str());
+        let party = Party::from(&tenant);
         let urgency = Urgency { deadline: Some(deadline), party, ..Urgency::default() };
         let tagged = within(deadline, async { Ok(self.tagger.tag(feedback.clone(), urgency).await?) });
         let used = async {

@@ -7,7 +7,7 @@
 //! without waiting and panics if it can't have them: that of the engine's log, which only an update takes, and that of the
 //! list of segments, which reads only share. So reads may run beside a flush, updates may not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io;
@@ -25,7 +25,7 @@ use qdrant_edge::{
 };
 
 use super::change::Change;
-use super::mapping::{self, path};
+use super::mapping::{self, of_others, path};
 use crate::cases::lexical;
 use crate::cases::point::{self, BRIEF, CASE, DENSE, Field, WORDS};
 use crate::cases::ranking::{self, Candidate, Fused};
@@ -239,6 +239,28 @@ impl Engine {
         let cases =
             records.into_iter().map(|record| Ok(VectoredCase { case: case(&record)?, vector: dense(record.vector)? }));
         Ok((cases.collect::<Result<_, _>>()?, next.and_then(uuid)))
+    }
+
+    /// The tenants that have cases: one after another, each found among the cases of those not known yet.
+    pub(super) fn tenants(&self) -> Result<BTreeSet<TenantId>, EngineFault> {
+        let mut known = BTreeSet::new();
+        loop {
+            let request = ScrollRequest {
+                offset: None,
+                limit: Some(1),
+                filter: Some(of_others(&known)),
+                with_payload: Some(WithPayloadInterface::Fields(vec![path(Field::Tenant.key())])),
+                with_vector: WithVector::Bool(false),
+                order_by: None,
+            };
+            let (records, _) = self.with("list tenants", |shard| shard.scroll(request))?;
+            let Some(record) = records.into_iter().next() else { return Ok(known) };
+            let tenant = record.payload.as_ref().and_then(|payload| point::tenant(&payload.0));
+            let tenant = tenant.ok_or_else(|| incomplete("its tenant"))?;
+            if !known.insert(tenant) {
+                return Err(incomplete("another tenant than those left out"));
+            }
+        }
     }
 
     /// The points that a filter matches.

@@ -1,5 +1,7 @@
 //! Points, indexes and filters in the engine's own types.
 
+use std::collections::BTreeSet;
+
 use qdrant_edge::external::ordered_float::OrderedFloat;
 use qdrant_edge::{
     AnyVariants, Condition as EngineCondition, FieldCondition, Filter, FloatIndexParams, HasIdCondition,
@@ -70,6 +72,13 @@ pub(super) fn engine_filter(tenant: &TenantId, filter: &CaseFilter) -> Filter {
         }
     }
     Filter { must: Some(must), must_not: Some(must_not), ..Filter::default() }
+}
+
+/// The cases of all tenants but these.
+pub(super) fn of_others(tenants: &BTreeSet<TenantId>) -> Filter {
+    let known = tenants.iter().map(|tenant| tenant.as_str().to_owned()).collect::<Vec<_>>();
+    let must_not = if known.is_empty() { None } else { Some(vec![one_of(Field::Tenant, known)]) };
+    Filter { must_not, ..Filter::default() }
 }
 
 /// The same filter without one case.

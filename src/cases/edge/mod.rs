@@ -292,6 +292,10 @@ impl CaseStore for EdgeStore {
         self.read(move |engine| engine.count(filter)).await
     }
 
+    async fn tenants(&self) -> Result<Vec<TenantId>, CaseStoreError> {
+        Ok(self.read(Engine::tenants).await?.into_iter().collect())
+    }
+
     async fn delete(&self, tenant: &TenantId, filter: &CaseFilter) -> Result<u64, CaseStoreError> {
         checks::deletion(filter)?;
         let filter = Box::new(engine_filter(tenant, filter));

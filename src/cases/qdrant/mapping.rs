@@ -1,6 +1,6 @@
 //! Points, indexes and filters in the types of the server's protocol, and the way back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use prost::Message;
 use qdrant_client::qdrant::condition::ConditionOneOf;
@@ -242,6 +242,13 @@ pub(super) fn server_filter(tenant: &TenantId, filter: &CaseFilter) -> Filter {
 pub(super) fn leaving_out(mut filter: Filter, tenant: &TenantId, case_id: &str) -> Filter {
     filter.must_not.push(points_of(vec![point_id(tenant, case_id)]));
     filter
+}
+
+/// The cases of all tenants but these.
+pub(super) fn of_others(tenants: &BTreeSet<TenantId>) -> Filter {
+    let known: Vec<String> = tenants.iter().map(|tenant| tenant.as_str().to_owned()).collect();
+    let must_not = if known.is_empty() { Vec::new() } else { vec![one_of(Field::Tenant, known)] };
+    Filter { must_not, ..Filter::default() }
 }
 
 /// Some points and no others, whosever they are.

@@ -37,7 +37,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use self::calls::Calls;
-use self::mapping::{MOST_BYTES_SENT, server_filter};
+use self::mapping::{MOST_BYTES_SENT, of_others, server_filter};
 pub use self::migrate::{Migrated, Migration, MigrationProgress, Reembed};
 pub use self::options::QdrantOptions;
 use self::points::{Parts, Points};
@@ -337,6 +337,19 @@ impl CaseStore for QdrantStore {
         let (read, next) = self.inner.points.page(&filter, from, limit, Parts::CaseAndVector).await?;
         let cases = self.inner.gate.run(move || read.into_iter().map(with_vector).collect()).await?;
         Ok(CasePage { cases, next: next.map(|point| point.to_string()) })
+    }
+
+    async fn tenants(&self) -> Result<Vec<TenantId>, CaseStoreError> {
+        let _place = self.inner.enter()?;
+        let mut known = BTreeSet::new();
+        loop {
+            let (read, _) = self.inner.points.page(&of_others(&known), None, 1, Parts::Fields).await?;
+            let Some(read) = read.first() else { return Ok(known.into_iter().collect()) };
+            let tenant = TenantId::new(read.tenant().ok_or_else(|| read.lacks("a tenant"))?);
+            if !known.insert(tenant) {
+                return Err(read.lacks("another tenant than those left out").into());
+            }
+        }
     }
 
     async fn get(&self, tenant: &TenantId, id: &str) -> Result<Case, CaseStoreError> {

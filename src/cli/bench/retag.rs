@@ -14,7 +14,7 @@ use otklik::cases::{Case, CaseFilter, CaseStore, NewCase, TagPart, TenantId};
 use otklik::config::Config;
 use otklik::feedback::Feedback;
 use otklik::retag::archive::{ArchivePlan, ArchiveRequest, JobState};
-use otklik::tagging::{Tagged, Tagger, TaggingEngine, Urgency};
+use otklik::tagging::{Party, Tagged, Tagger, TaggingEngine, Urgency};
 use serde::Serialize;
 
 use crate::cli::serve;
@@ -153,7 +153,7 @@ async fn measure(args: &RetagArgs, config: Config, folder: &Path) -> anyhow::Res
 
 /// Cases a second, of those already in memory: by models and heads alone, and from what is kept to tags.
 async fn in_memory(engine: &TaggingEngine, store: &dyn CaseStore, tenant: &TenantId) -> anyhow::Result<(f64, f64)> {
-    let retagger = engine.retagger().context("the engine tags stored cases anew")?;
+    let retagger = engine.retagger(Party::SERVICE).context("the engine tags stored cases anew")?;
     let (mut from, mut done, mut by_heads, mut to_tags) = (None, 0usize, Duration::ZERO, Duration::ZERO);
     loop {
         let page = store.page(tenant, &CaseFilter::default(), from.as_deref(), BATCH).await?;

@@ -253,7 +253,7 @@ mod tests {
     use async_trait::async_trait;
     use otklik::feedback::{Body, Feedback};
     use otklik::tagging::corrections::CorrectedCase;
-    use otklik::tagging::{Tagged, TaggerCounts, Urgency};
+    use otklik::tagging::{Party, Tagged, TaggerCounts, Urgency};
     use otklik::tags::{Provenance, TeamId, TopicId};
     use serde_json::{Value, json};
 
@@ -298,11 +298,11 @@ mod tests {
             }
         }
 
-        async fn learn(&self, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+        async fn learn(&self, _: Party, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {
             unreachable!("a table corrects nothing")
         }
 
-        async fn forget(&self, _: Vec<String>) -> Result<(), TaggingError> {
+        async fn forget(&self, _: Party, _: Vec<String>) -> Result<(), TaggingError> {
             unreachable!("a table erases nothing")
         }
 

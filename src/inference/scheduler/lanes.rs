@@ -14,7 +14,7 @@ pub enum Lane {
 }
 
 /// Whose work it is. Parties that have work in one lane take turns there, token for token, however much each brings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Party(u64);
 
 impl Party {

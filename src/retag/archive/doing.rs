@@ -72,7 +72,7 @@ impl RetagJobs {
         kept_reading_bytes: usize,
     ) -> Result<(), JobsError> {
         let id = record.job.id.clone();
-        let end = match tagger.retagger() {
+        let end = match tagger.retagger((&record.job.tenant).into()) {
             None => Err(JobFault::NoRetagger),
             Some(retagger) => {
                 let (cases, tenant) = (Arc::clone(cases), record.job.tenant.clone());

@@ -15,7 +15,7 @@ use crate::cases::{
 use crate::feedback::{CharSpan, Feedback};
 use crate::retag::Sample;
 use crate::tagging::corrections::CorrectedCase;
-use crate::tagging::{Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use crate::tagging::{Party, Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use crate::tags::{
     Confidence, Evidence, Provenance, SentimentLabel, TagSource, Tags, TaxonomyVersion, TeamId, TopicId, TopicTag,
 };
@@ -102,11 +102,11 @@ impl Tagger for Serving {
         Err(TaggingError::Internal("not asked".to_owned()))
     }
 
-    async fn learn(&self, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+    async fn learn(&self, _: Party, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {
         Ok(())
     }
 
-    async fn forget(&self, _: Vec<String>) -> Result<(), TaggingError> {
+    async fn forget(&self, _: Party, _: Vec<String>) -> Result<(), TaggingError> {
         Ok(())
     }
 
@@ -122,7 +122,7 @@ impl Tagger for Serving {
         self.0.provenance()
     }
 
-    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
+    fn retagger(&self, _: Party) -> Option<Arc<dyn Retagger>> {
         Some(Arc::clone(&self.0) as Arc<dyn Retagger>)
     }
 

@@ -16,7 +16,7 @@ use super::super::*;
 use super::*;
 use crate::feedback::{Body, Feedback};
 use crate::tagging::corrections::CorrectedCase;
-use crate::tagging::{Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use crate::tagging::{Party, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use crate::tags::{Provenance, TeamId, TopicId};
 
 const LEASE_TIME: Duration = Duration::from_millis(300);
@@ -42,12 +42,12 @@ impl Tagger for Faulty {
         }
     }
 
-    async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
-        self.0.learn(cases).await
+    async fn learn(&self, party: Party, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+        self.0.learn(party, cases).await
     }
 
-    async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError> {
-        self.0.forget(case_ids).await
+    async fn forget(&self, party: Party, case_ids: Vec<String>) -> Result<(), TaggingError> {
+        self.0.forget(party, case_ids).await
     }
 
     fn knows_topic(&self, id: &TopicId) -> bool {

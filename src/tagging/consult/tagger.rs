@@ -10,7 +10,7 @@ use crate::feedback::Feedback;
 use crate::inference::{LanguageModel, LanguageModelError};
 use crate::tagging::corrections::CorrectedCase;
 use crate::tagging::routing::route;
-use crate::tagging::{Lane, Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
+use crate::tagging::{Lane, Party, Retagger, Tagged, Tagger, TaggerCounts, TaggingError, Urgency};
 use crate::tags::{
     Confidence, Language, LanguageModelIdentity, Provenance, Review, ReviewReason, TagSource, Tags, TeamId, TopicId,
     TopicTag,
@@ -184,12 +184,12 @@ impl Tagger for ConsultingTagger {
         Ok(tagged)
     }
 
-    async fn learn(&self, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
-        self.inner.learn(cases).await
+    async fn learn(&self, party: Party, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+        self.inner.learn(party, cases).await
     }
 
-    async fn forget(&self, case_ids: Vec<String>) -> Result<(), TaggingError> {
-        self.inner.forget(case_ids).await
+    async fn forget(&self, party: Party, case_ids: Vec<String>) -> Result<(), TaggingError> {
+        self.inner.forget(party, case_ids).await
     }
 
     fn consults(&self) -> bool {
@@ -208,8 +208,8 @@ impl Tagger for ConsultingTagger {
         self.inner.provenance()
     }
 
-    fn retagger(&self) -> Option<Arc<dyn Retagger>> {
-        self.inner.retagger()
+    fn retagger(&self, party: Party) -> Option<Arc<dyn Retagger>> {
+        self.inner.retagger(party)
     }
 
     fn counts(&self) -> TaggerCounts {

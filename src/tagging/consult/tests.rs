@@ -11,7 +11,7 @@ use crate::feedback::{Body, CharSpan};
 use crate::inference::{Answer, ChatMessage, Generation, LanguageModel, LanguageModelError, Listener};
 use crate::prompts::PromptLanguage;
 use crate::tagging::corrections::CorrectedCase;
-use crate::tagging::{Lane, Tagged, TaggerCounts};
+use crate::tagging::{Lane, Party, Tagged, TaggerCounts};
 use crate::tags::sample::nothing_found;
 use crate::tags::*;
 use crate::taxonomy::{OwnershipContext, Taxonomy};
@@ -124,11 +124,11 @@ impl Tagger for Abstaining {
         Ok(Tagged { tags: tags(text), vector: vec![], reading: None })
     }
 
-    async fn learn(&self, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {
+    async fn learn(&self, _: Party, _: Vec<CorrectedCase>) -> Result<(), TaggingError> {
         Ok(())
     }
 
-    async fn forget(&self, _: Vec<String>) -> Result<(), TaggingError> {
+    async fn forget(&self, _: Party, _: Vec<String>) -> Result<(), TaggingError> {
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! nearest. How much the corrections count is learnt from how well they foretold each other. The same corrections in the same
 //! order give the same answers to the last bit. Never here: where corrections are stored.
 
+mod by_party;
 mod memory;
 mod mix;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+pub use by_party::CorrectionsByParty;
 pub use memory::{Answer, Answers, Foretold, Memory, Neighbour};
 pub use text::{Background, TextFeatures};
 

@@ -9,11 +9,11 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::{FRAME_TOKENS, TaggingEngine, Walk, refusal};
 use crate::cases::{Case, VectoredCase};
 use crate::feedback::{Body, Feedback, FeedbackKind};
-use crate::inference::Encoding;
+use crate::inference::{Encoding, Place};
 use crate::tagging::document::Document;
 use crate::tagging::patience::patiently;
 use crate::tagging::reading::Reading;
-use crate::tagging::{Lane, Retagger, Tagged, TaggingError, kept, tag_patiently};
+use crate::tagging::{Lane, Retagger, Tagged, Tagger, TaggingError, Urgency, kept};
 use crate::tags::{Provenance, Tags};
 
 /// Cases of one piece of work: some milliseconds, after which others may go first.
@@ -22,10 +22,11 @@ const CHUNK: usize = 32;
 #[async_trait]
 impl Retagger for TaggingEngine {
     fn provenance(&self) -> Provenance {
-        self.walk.provenance_with(&self.walk.corrections())
+        self.walk.provenance_for(self.party)
     }
 
     async fn by_kept(&self, cases: Arc<Vec<VectoredCase>>) -> Result<Vec<Option<Tags>>, TaggingError> {
+        let party = self.party;
         let starts = (0..cases.len()).step_by(CHUNK);
         let chunks = starts.map(|start| {
             let (cases, walk) = (Arc::clone(&cases), Arc::clone(&self.walk));
@@ -33,9 +34,9 @@ impl Retagger for TaggingEngine {
                 patiently(|| {
                     let (cases, walk) = (Arc::clone(&cases), Arc::clone(&walk));
                     let work = move || -> Vec<Option<Tags>> {
-                        cases.iter().skip(start).take(CHUNK).map(|stored| walk.by_kept(stored)).collect()
+                        cases.iter().skip(start).take(CHUNK).map(|stored| walk.by_kept(stored, party)).collect()
                     };
-                    async { self.pool.run(Lane::Bulk, CHUNK * FRAME_TOKENS, None, work).await.map_err(refusal) }
+                    async { self.pool.run(Place { lane: Lane::Bulk, party }, CHUNK * FRAME_TOKENS, None, work).await.map_err(refusal) }
                 })
                 .await
             }
@@ -49,7 +50,8 @@ impl Retagger for TaggingEngine {
         // A conversation is kept with its turns on lines of their own.
         let kind = if case.tags.turns.is_empty() { case.kind } else { Some(FeedbackKind::Transcript) };
         let feedback = Feedback { kind, ..of_case(case, case.masked_text.clone()) };
-        tag_patiently(&feedback, self).await
+        let urgency = Urgency { party: self.party, ..Urgency::BULK };
+        patiently(|| self.tag(feedback.clone(), urgency)).await
     }
 }
 
@@ -86,9 +88,9 @@ impl Walk {
     }
 
     /// Tags of a case from what is kept of its text; `None` if that is not enough.
-    fn by_kept(&self, stored: &VectoredCase) -> Option<Tags> {
+    fn by_kept(&self, stored: &VectoredCase, party: Party) -> Option<Tags> {
         let (document, encodings) = self.unpacked(stored)?;
-        Some(self.tags(&of_case(&stored.case, String::new()), &document, &encodings))
+        Some(self.tags(&of_case(&stored.case, String::new()), party, &document, &encodings))
     }
 }
 
