@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
+
 use crate::assist::playbook::{Playbook, PlaybookError};
 use crate::assist::{SlotError, UsesError};
 use crate::callers::jwt::JwtOptions;
@@ -33,6 +35,7 @@ use crate::inference::endpoint::EndpointError;
 use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Kernel, PoolOptions, Pooling};
 use crate::models::{self, ModelError, Registry, Task, VerifiedModel};
 use crate::prompts::{PromptFilesError, PromptLibrary, PromptLimits};
+use crate::requests::{AnsweredRequests, KeptLimits, StorageError};
 use crate::retag::archive::{JobLimits, JobsError, RetagJobs};
 use crate::tagging::heads::HeadError;
 use crate::tagging::{
@@ -295,6 +298,16 @@ pub fn callers(config: &Config) -> Result<Arc<Callers>, CallersError> {
         (file, JwtOptions { issuer, audience, tenant_claim, roles_claim })
     });
     Ok(Arc::new(Callers::open(keys_file, tokens)?))
+}
+
+/// Calls that were answered, as configured. Blocks.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn answered_requests(config: &Config) -> Result<Arc<AnsweredRequests>, StorageError> {
+    let time = SignedDuration::from_millis(i64::try_from(config.server.kept_requests_ms).unwrap_or(i64::MAX));
+    let limits = KeptLimits { most: config.server.kept_requests, time };
+    Ok(Arc::new(AnsweredRequests::open(&config.server.requests_file, limits)?))
 }
 
 /// The jobs that re-tag the archive, as configured. Blocks.

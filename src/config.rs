@@ -202,6 +202,12 @@ settings! {
         drain_timeout_ms: u64 = 30_000, Integer(0, 3_600_000);
         /// How often the model (until it answered once) and the case store are asked for a sign of life, in milliseconds.
         probe_interval_ms: u64 = 5_000, Integer(10, 600_000);
+        /// File of the calls that changed something and named themselves (`request_id`), so that they act once when they come again.
+        requests_file: PathBuf = PathBuf::from("./data/requests.redb"), Allowed::Path;
+        /// How many of those are kept at most.
+        kept_requests: u64 = 100_000, Integer(1, 100_000_000);
+        /// How long they are kept, in milliseconds.
+        kept_requests_ms: u64 = 86_400_000, Integer(1_000, 31_536_000_000);
         /// Where plain text, without TLS, is spoken: "loopback" lets the service listen on this machine's own addresses alone; "anywhere" is for a network where something else encrypts.
         plain_text: Reach = Reach::Loopback, OneOf(&["loopback", "anywhere"]);
         /// How often the files of keys and certificates are looked at, in milliseconds. What changed comes into force; what is not valid is refused and told, and what was in force before stays.

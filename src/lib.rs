@@ -13,6 +13,7 @@ pub mod feedback;
 pub mod inference;
 pub mod models;
 pub mod prompts;
+pub mod requests;
 pub mod retag;
 pub mod server;
 pub mod serving;

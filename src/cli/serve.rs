@@ -15,6 +15,7 @@ use otklik::cases::{CaseStore, CaseStoreError, TenantId};
 use otklik::config::Config;
 use otklik::inference::LanguageModel;
 use otklik::prompts::PromptLibrary;
+use otklik::requests::AnsweredRequests;
 use otklik::retag::archive::RetagJobs;
 use otklik::server::{self, ExposureError, Listeners, Served, Tls, TlsError};
 use otklik::serving::Publisher;
@@ -98,6 +99,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let sealer = assembly::sealer(&config)?.map(Arc::new);
     let (versions, taxonomy) = versions(&config).await?;
     let (prompts, language_model) = answering(&config).await?;
+    let requests = answered_requests(&config).await?;
     let (engines, engine) = engine(&config, taxonomy).await?;
     let cases = assembly::case_store(&config, &engine).await?;
     assembly::recall_corrections(&config, &*engine, &*cases).await?;
@@ -123,6 +125,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         language_model,
         retag_jobs: open_retag_jobs(&config).await?,
         callers: Arc::clone(&callers),
+        requests,
     };
     let expiry = keep_expiring(&config, Arc::clone(&cases), Arc::clone(&tagger));
     let served = server::serve(&config, parts, Listeners { calls, admin, tls }, server::shutdown_signal()).await;
@@ -193,6 +196,13 @@ pub async fn publisher(config: &Config) -> anyhow::Result<(Arc<Publisher>, Arc<d
 pub async fn open_retag_jobs(config: &Config) -> anyhow::Result<RetagJobs> {
     let config = config.clone();
     let opened = tokio::task::spawn_blocking(move || assembly::retag_jobs(&config));
+    Ok(opened.await.context("the start was interrupted")??)
+}
+
+/// Calls that were answered before.
+async fn answered_requests(config: &Config) -> anyhow::Result<Arc<AnsweredRequests>> {
+    let config = config.clone();
+    let opened = tokio::task::spawn_blocking(move || assembly::answered_requests(&config));
     Ok(opened.await.context("the start was interrupted")??)
 }
 

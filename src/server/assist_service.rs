@@ -22,6 +22,7 @@ use crate::assist::playbook::ReplyLanguage;
 use crate::assist::review::ReviewRequest;
 use crate::assist::{Assistant, SlotContent, SlotOutcome, SuggestRequest, WriterError};
 use crate::config::Config;
+use crate::requests::AnsweredRequests;
 use crate::serving::{Generation, Serving};
 use crate::tags::{TeamId, TopicId};
 
@@ -36,6 +37,8 @@ const FEEDBACK_PATH: &str = "feedback.";
 pub(super) struct AssistService {
     pub(super) config: Arc<Config>,
     pub(super) serving: Arc<Serving>,
+    /// Calls that were answered.
+    pub(super) requests: Arc<AnsweredRequests>,
     pub(super) drain: Drain,
 }
 
@@ -89,8 +92,13 @@ impl v1::assist_service_server::AssistService for AssistService {
         request: Request<v1::RecordSuggestionUseRequest>,
     ) -> Result<Response<v1::RecordSuggestionUseResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let recorded = self.record(message, &call.account).await;
-        call.close(recorded.map(|()| v1::RecordSuggestionUseResponse {}))
+        let asked = message.clone();
+        let record = async {
+            self.record(message, &call.account).await?;
+            Ok(v1::RecordSuggestionUseResponse {})
+        };
+        let recorded = call.once(&self.requests, "RecordSuggestionUse", &asked, record).await;
+        call.close(recorded)
     }
 }
 

@@ -1,7 +1,9 @@
 //! What every call has: a caller, a request id, checked and echoed, and a deadline.
 
+use std::future::Future;
 use std::time::Instant;
 
+use prost::Message;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Response, Status};
 use tracing::Span;
@@ -12,6 +14,7 @@ use super::deadline::Deadlines;
 use super::status::{self, Faults};
 use crate::cases::TenantId;
 use crate::config::Config;
+use crate::requests::{AnsweredRequests, Answered, NamedRequest, OnceError};
 
 /// The metadata of a response that carries the request id.
 const REQUEST_ID: &str = "x-request-id";
@@ -19,6 +22,8 @@ const REQUEST_ID: &str = "x-request-id";
 /// One call in work.
 pub(super) struct Call {
     request_id: MetadataValue<Ascii>,
+    /// As the caller gave it; empty if it was made here.
+    given_id: String,
     pub(super) account: Account,
     pub(super) deadlines: Deadlines,
 }
@@ -35,14 +40,12 @@ impl Call {
         let account = account.ok_or_else(|| status::internal("a call came past the guard"))?;
         let message = request.into_inner();
         check_request_id(id_of(&message), "request_id", config)?;
-        let request_id = match id_of(&message) {
-            "" => Uuid::now_v7().to_string(),
-            given => given.to_owned(),
-        };
+        let given_id = id_of(&message).to_owned();
+        let request_id = if given_id.is_empty() { Uuid::now_v7().to_string() } else { given_id.clone() };
         Span::current().record("request_id", request_id.as_str());
         let request_id = MetadataValue::try_from(request_id.as_str());
         let request_id = request_id.map_err(|_| Faults::one("request_id", "must be visible ASCII characters"))?;
-        Ok((Self { request_id, account, deadlines }, message))
+        Ok((Self { request_id, given_id, account, deadlines }, message))
     }
 
     /// Whose data the call sees.
@@ -53,6 +56,58 @@ impl Call {
     /// When the answer is due.
     pub(super) fn due(&self) -> Instant {
         self.deadlines.answer
+    }
+
+    /// Does what a call asks, once for each id that its caller gave it: of one that came before, this is the answer of then. The answer
+    /// is kept, so it must not hold what a customer said.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT if another request had the id; UNAVAILABLE if it can't be known; those of `act`.
+    pub(super) async fn once<M: Message, T: Message + Default>(
+        &self,
+        requests: &AnsweredRequests,
+        rpc: &str,
+        message: &M,
+        act: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        match self.once_or_again(requests, rpc, message, act, |answer| answer.encode_to_vec()).await? {
+            Acted::Now(answer) => Ok(answer),
+            Acted::Before(answer) => T::decode(answer.as_slice()).map_err(|error| status::internal(&error.to_string())),
+        }
+    }
+
+    /// Does what a call asks, once for each id that its caller gave it, and keeps of the answer what `kept` says.
+    ///
+    /// # Errors
+    /// Those of [`Call::once`].
+    pub(super) async fn once_or_again<M: Message, T>(
+        &self,
+        requests: &AnsweredRequests,
+        rpc: &str,
+        message: &M,
+        act: impl Future<Output = Result<T, Status>>,
+        kept: impl FnOnce(&T) -> Vec<u8>,
+    ) -> Result<Acted<T>, Status> {
+        if self.given_id.is_empty() {
+            return act.await.map(Acted::Now);
+        }
+        let message = message.encode_to_vec();
+        let named = NamedRequest { tenant: self.tenant(), rpc, id: &self.given_id, message: &message };
+        let mut now = None;
+        let acting = async {
+            let answer = act.await?;
+            let keep = kept(&answer);
+            now = Some(answer);
+            Ok(keep)
+        };
+        match (requests.once(named, acting).await, now) {
+            (Ok(Answered::Now(_)), Some(answer)) => Ok(Acted::Now(answer)),
+            (Ok(Answered::Before(answer)), _) => Ok(Acted::Before(answer)),
+            (Err(OnceError::Act(status)), _) => Err(status),
+            (Err(OnceError::OtherRequest), _) => Err(Faults::one("request_id", "was given to another request before")),
+            (Err(OnceError::Storage(error)), _) => Err(status::unavailable(error.to_string())),
+            (Ok(Answered::Now(_)), None) => Err(status::internal("a call has no answer")),
+        }
     }
 
     /// Gives the outcome, good or bad, its request id.
@@ -69,6 +124,14 @@ impl Call {
             }
         }
     }
+}
+
+/// What a call with an id came to.
+pub(super) enum Acted<T> {
+    /// It acted.
+    Now(T),
+    /// It had acted before; this was kept of its answer.
+    Before(Vec<u8>),
 }
 
 /// Checks a request id; empty is not given.

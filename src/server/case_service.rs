@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::account::Account;
-use super::call::Call;
+use super::call::{Acted, Call};
 use super::convert::{self, check_item_count};
 use super::readiness::Ready;
 use super::status::{self, Faults};
@@ -24,6 +24,7 @@ use crate::cases::{
     Amendment, Case, CaseLink, CaseStore, CaseStoreError, NewCase, Outcome, SimilarQuery, SimilarTo, UpsertOutcome,
 };
 use crate::config::Config;
+use crate::requests::AnsweredRequests;
 use crate::feedback::Feedback;
 use crate::tagging::{Lane, Tagged, Tagger};
 use crate::tags::TopicId;
@@ -33,6 +34,8 @@ pub(super) struct CaseService {
     pub(super) config: Arc<Config>,
     pub(super) tagger: Arc<dyn Tagger>,
     pub(super) cases: Arc<dyn CaseStore>,
+    /// Calls that were answered.
+    pub(super) requests: Arc<AnsweredRequests>,
     /// Present if originals are kept.
     pub(super) sealer: Option<Arc<Sealer>>,
     /// Whether the store answers.
@@ -71,14 +74,27 @@ impl v1::case_service_server::CaseService for CaseService {
     async fn correct_tags(&self, request: Request<v1::CorrectTagsRequest>) -> Result<Response<v1::Case>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let cases = self.of(&call);
-        let outcome = cases.with_store(cases.correct(message)).await;
+        let id = message.case_id.clone();
+        let acted = call.once_or_again(&self.requests, "CorrectTags", &message.clone(), cases.with_store(cases.correct(message)), |_| Vec::new());
+        let outcome = match acted.await {
+            // Of a case it is the state that counts, not what was said of it then.
+            Ok(Acted::Before(_)) => cases.with_store(cases.get(&id, false)).await,
+            Ok(Acted::Now(case)) => Ok(case),
+            Err(status) => Err(status),
+        };
         call.close(outcome)
     }
 
     async fn record_outcome(&self, request: Request<v1::RecordOutcomeRequest>) -> Result<Response<v1::Case>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let cases = self.of(&call);
-        let outcome = cases.with_store(cases.record(message)).await;
+        let id = message.case_id.clone();
+        let acted = call.once_or_again(&self.requests, "RecordOutcome", &message.clone(), cases.with_store(cases.record(message)), |_| Vec::new());
+        let outcome = match acted.await {
+            Ok(Acted::Before(_)) => cases.with_store(cases.get(&id, false)).await,
+            Ok(Acted::Now(case)) => Ok(case),
+            Err(status) => Err(status),
+        };
         call.close(outcome)
     }
 
@@ -98,8 +114,9 @@ impl v1::case_service_server::CaseService for CaseService {
     ) -> Result<Response<v1::DeleteCasesResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let cases = self.of(&call);
-        let outcome = cases.with_store(cases.delete(message)).await;
-        call.close(outcome)
+        let asked = message.clone();
+        let deleted = cases.with_store(cases.delete(message));
+        call.close(call.once(&self.requests, "DeleteCases", &asked, deleted).await)
     }
 }
 

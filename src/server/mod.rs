@@ -67,6 +67,7 @@ use crate::cases::seal::Sealer;
 use crate::config::Config;
 use crate::inference::LanguageModel;
 use crate::prompts::{PromptLibrary, PromptLimits};
+use crate::requests::AnsweredRequests;
 use crate::retag::archive::RetagJobs;
 use crate::serving::Publisher;
 use crate::tagging::Tagger;
@@ -109,6 +110,8 @@ pub struct Served {
     pub retag_jobs: RetagJobs,
     /// Who is let in.
     pub callers: Arc<Callers>,
+    /// Calls that were answered, which act once when they come again.
+    pub requests: Arc<AnsweredRequests>,
 }
 
 /// Where the service listens.
@@ -160,7 +163,7 @@ pub async fn serve(
     listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Served { publisher, cases, sealer, prompts, prompt_limits, language_model, retag_jobs, callers } = served;
+    let Served { publisher, cases, sealer, prompts, prompt_limits, language_model, retag_jobs, callers, requests } = served;
     let serving = Arc::clone(publisher.serving());
     let uncounted: Arc<dyn Tagger> = serving.clone();
     let Listeners { calls: listener, admin, tls } = listeners.into();
@@ -192,6 +195,7 @@ pub async fn serve(
         config: Arc::clone(&config),
         tagger: Arc::clone(&tagger),
         cases: Arc::clone(&cases),
+        requests: Arc::clone(&requests),
         sealer,
         ready: ready.clone(),
     };
@@ -199,7 +203,12 @@ pub async fn serve(
         .max_decoding_message_size(max_bytes)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd);
-    let assist = assist_service::AssistService { config: Arc::clone(&config), serving, drain: drain.clone() };
+    let assist = assist_service::AssistService {
+        config: Arc::clone(&config),
+        serving,
+        requests: Arc::clone(&requests),
+        drain: drain.clone(),
+    };
     let assist = AssistServiceServer::new(assist)
         .max_decoding_message_size(max_bytes)
         .accept_compressed(CompressionEncoding::Gzip)
@@ -215,7 +224,12 @@ pub async fn serve(
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd);
     let taxonomies =
-        taxonomy_service::TaxonomyService { config: Arc::clone(&config), publisher, cases: Arc::clone(&cases) };
+        taxonomy_service::TaxonomyService {
+            config: Arc::clone(&config),
+            publisher,
+            cases: Arc::clone(&cases),
+            requests,
+        };
     let taxonomies = TaxonomyServiceServer::new(taxonomies)
         .max_decoding_message_size(max_bytes)
         .accept_compressed(CompressionEncoding::Gzip)

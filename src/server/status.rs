@@ -91,6 +91,11 @@ pub(super) fn overloaded(message: impl Into<String>) -> Status {
     retryable(Code::ResourceExhausted, message)
 }
 
+/// UNAVAILABLE: what stands behind the service does not answer.
+pub(super) fn unavailable(message: impl Into<String>) -> Status {
+    retryable(Code::Unavailable, message)
+}
+
 /// DEADLINE_EXCEEDED.
 pub(super) fn deadline_exceeded() -> Status {
     Status::deadline_exceeded("the deadline passed before the answer was ready")

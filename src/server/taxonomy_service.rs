@@ -11,6 +11,7 @@ use super::status;
 use super::wire::v1;
 use crate::cases::{CaseFilter, CaseStore, CaseStoreError, TenantId};
 use crate::config::Config;
+use crate::requests::AnsweredRequests;
 use crate::retag::Sample;
 use crate::retag::archive::{self, ArchiveRequest, Resources};
 use crate::serving::{PublishError, PublishRequest, Published, Publisher};
@@ -24,6 +25,8 @@ pub(super) struct TaxonomyService {
     pub(super) publisher: Arc<Publisher>,
     /// Where cases are counted that another taxonomy would touch.
     pub(super) cases: Arc<dyn CaseStore>,
+    /// Calls that were answered.
+    pub(super) requests: Arc<AnsweredRequests>,
 }
 
 #[tonic::async_trait]
@@ -68,11 +71,14 @@ impl v1::taxonomy_service_server::TaxonomyService for TaxonomyService {
         request: Request<v1::PublishTaxonomyRequest>,
     ) -> Result<Response<v1::PublishTaxonomyResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let wanted = convert::publication(message, &self.config.limits, call.due());
-        let response = self.publish(wanted, call.tenant(), call.due()).await.map(|done| {
+        let asked = message.clone();
+        let publish = async {
+            let wanted = convert::publication(message, &self.config.limits, call.due());
+            let done = self.publish(wanted, call.tenant(), call.due()).await?;
             let Done { publication, changed, affected, retag_offer } = done;
-            v1::PublishTaxonomyResponse { publication, changed, affected, retag_offer }
-        });
+            Ok(v1::PublishTaxonomyResponse { publication, changed, affected, retag_offer })
+        };
+        let response = call.once(&self.requests, "PublishTaxonomy", &asked, publish).await;
         call.close(response)
     }
 
@@ -81,11 +87,14 @@ impl v1::taxonomy_service_server::TaxonomyService for TaxonomyService {
         request: Request<v1::RollbackTaxonomyRequest>,
     ) -> Result<Response<v1::RollbackTaxonomyResponse>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
-        let wanted = convert::rollback(message, &self.config.limits, call.due());
-        let response = self.publish(wanted, call.tenant(), call.due()).await.map(|done| {
+        let asked = message.clone();
+        let roll_back = async {
+            let wanted = convert::rollback(message, &self.config.limits, call.due());
+            let done = self.publish(wanted, call.tenant(), call.due()).await?;
             let Done { publication, changed, affected, retag_offer } = done;
-            v1::RollbackTaxonomyResponse { publication, changed, affected, retag_offer }
-        });
+            Ok(v1::RollbackTaxonomyResponse { publication, changed, affected, retag_offer })
+        };
+        let response = call.once(&self.requests, "RollbackTaxonomy", &asked, roll_back).await;
         call.close(response)
     }
 }

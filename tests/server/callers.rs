@@ -198,6 +198,17 @@ async fn a_tenant_neither_sees_nor_touches_what_is_anothers() {
     let cancel = v1::CancelRetagJobRequest { id: started.id.clone(), ..Default::default() };
     not_found(jobs.cancel_retag_job(with_key(&shop, cancel)).await.map(drop), "CancelRetagJob");
 
+    // What one corrects changes no tag of another's.
+    let topics = Some(v1::TopicSet { topic_ids: vec!["card_delivery".into()] });
+    let correct = v1::CorrectTagsRequest { case_id: "a".into(), topics, ..Default::default() };
+    cases.correct_tags(with_key(&bank, correct)).await.unwrap();
+    let mut tagging = TaggingServiceClient::new(service.channel().await);
+    for (key, corrected) in [(&bank, true), (&shop, false)] {
+        let classify = v1::ClassifyRequest { feedback: Some(feedback("c", "деньги не пришли")), ..Default::default() };
+        let tags = tagging.classify(with_key(key, classify)).await.unwrap().into_inner().tags.unwrap();
+        assert_eq!(tags.topics[0].topic_id == "card_delivery", corrected, "{tags:?}");
+    }
+
     let listed = jobs.list_retag_jobs(with_key(&shop, v1::ListRetagJobsRequest::default())).await.unwrap();
     assert!(listed.into_inner().jobs.is_empty());
     let query = Some(v1::find_similar_request::Query::Text("деньги не пришли".into()));

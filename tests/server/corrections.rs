@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use otklik::assembly::recall_corrections;
+use otklik::cases::TenantId;
 use otklik::config::Config;
 use otklik::server::wire::v1;
-use otklik::tagging::Tagger;
+use otklik::tagging::{Party, Tagger, Urgency};
 use tonic::Code;
 
 use crate::fakes::{FakeTagger, PERSONAL};
@@ -84,8 +85,10 @@ async fn a_restart_recalls_corrections_and_deletion_forgets_them() {
     let fresh = Arc::new(FakeTagger::default());
     let recalled = recall_corrections(&Config::default(), &*fresh, &*service.store).await.unwrap();
     assert_eq!(recalled, 1);
+    let party = Party::from(&TenantId::default());
+    let urgency = Urgency { party, ..Urgency::default() };
     let tagged =
-        fresh.tag(otklik::feedback::Feedback::from_text("f", SAME), otklik::tagging::Urgency::default()).await.unwrap();
+        fresh.tag(otklik::feedback::Feedback::from_text("f", SAME), urgency).await.unwrap();
     assert_eq!(tagged.tags.topics[0].topic_id.as_str(), "card_delivery");
 
     let by_id = v1::DeleteCasesRequest { ids: vec!["1".into()], ..Default::default() };

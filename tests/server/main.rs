@@ -15,6 +15,7 @@ mod life;
 mod limits;
 mod load;
 mod prompts;
+mod requests;
 mod retag;
 mod tagging;
 mod taxonomy;
@@ -95,6 +96,7 @@ impl Service {
         let jobs = tempfile::tempdir().unwrap();
         config.retag.dir = jobs.path().to_owned();
         config.callers.keys_file = folder.path().join("keys.toml");
+        config.server.requests_file = folder.path().join("requests.redb");
         adjust(&mut config);
         let callers = otklik::assembly::callers(&config).unwrap();
         let tls = Tls::open(&config).unwrap();
@@ -120,8 +122,18 @@ impl Service {
                 let publisher = generations::publisher(&config, tagger, store.clone(), writer).await;
                 let cases = store;
                 let retag_jobs = otklik::assembly::retag_jobs(&config).unwrap();
-                let served =
-                    Served { publisher, cases, sealer, prompts, prompt_limits, language_model, retag_jobs, callers };
+                let requests = otklik::assembly::answered_requests(&config).unwrap();
+                let served = Served {
+                    publisher,
+                    cases,
+                    sealer,
+                    prompts,
+                    prompt_limits,
+                    language_model,
+                    retag_jobs,
+                    callers,
+                    requests,
+                };
                 serve(&config, served, listeners, told).await
             }
         });

@@ -187,6 +187,8 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
     // Nobody needs a key to measure a service that this process alone can reach.
     config.callers = otklik::config::CallersConfig { keys_file: folder.join("keys.toml"), ..Default::default() };
     let callers = assembly::callers(&config)?;
+    config.server.requests_file = folder.join("requests.redb");
+    let requests = assembly::answered_requests(&config)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let service = tokio::spawn({
         let cases = Arc::clone(&cases);
@@ -202,6 +204,7 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
                 language_model: None,
                 retag_jobs,
                 callers,
+                requests,
             };
             server::serve(&config, served, listener, told).await
         }

@@ -1,0 +1,98 @@
+//! Answers on disk: the newest, for so long.
+
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+
+use super::{Hash, StorageError};
+
+/// Key: hash of a call's name. Value: when it was answered (in microseconds), the hash of what it asked, and the answer.
+const ANSWERS: TableDefinition<&[u8; 32], (i64, &[u8; 32], &[u8])> = TableDefinition::new("answers");
+
+/// Key: when (in microseconds) which call was answered.
+const ORDER: TableDefinition<(i64, &[u8; 32]), ()> = TableDefinition::new("order");
+
+/// Old ones that one write forgets at most: more than it adds, so that they grow fewer.
+const FORGOTTEN_AT_ONCE: usize = 64;
+
+/// How many answers are kept, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptLimits {
+    /// At most so many.
+    pub most: u64,
+    /// For so long.
+    pub time: SignedDuration,
+}
+
+/// The file.
+pub(super) struct Kept {
+    database: Database,
+    file: String,
+    limits: KeptLimits,
+}
+
+impl Kept {
+    pub fn open(path: &Path, limits: KeptLimits) -> Result<Self, StorageError> {
+        let file = path.display().to_string();
+        let fault = |problem: String| StorageError { file: file.clone(), problem };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| fault(error.to_string()))?;
+        }
+        let database = Database::create(path).map_err(|error| fault(error.to_string()))?;
+        let make = || -> Result<(), redb::Error> {
+            let transaction = database.begin_write()?;
+            transaction.open_table(ANSWERS)?;
+            transaction.open_table(ORDER)?;
+            Ok(transaction.commit()?)
+        };
+        make().map_err(|error| fault(error.to_string()))?;
+        Ok(Self { database, file, limits })
+    }
+
+    /// What a call asked, as a hash, and its answer.
+    pub fn get(&self, key: &Hash) -> Result<Option<(Hash, Vec<u8>)>, StorageError> {
+        let read = || -> Result<_, redb::Error> {
+            let answers = self.database.begin_read()?.open_table(ANSWERS)?;
+            let found = answers.get(key)?;
+            Ok(found.map(|found| {
+                let (_, fingerprint, answer) = found.value();
+                (*fingerprint, answer.to_vec())
+            }))
+        };
+        read().map_err(|error| self.fault(&error))
+    }
+
+    /// Keeps an answer. When this returns, it survives a crash.
+    pub fn put(&self, key: &Hash, fingerprint: &Hash, answer: &[u8], now: Timestamp) -> Result<(), StorageError> {
+        let write = || -> Result<(), redb::Error> {
+            let transaction = self.database.begin_write()?;
+            {
+                let mut answers = transaction.open_table(ANSWERS)?;
+                let mut order = transaction.open_table(ORDER)?;
+                let at = now.as_microsecond();
+                if let Some(before) = answers.insert(key, (at, fingerprint, answer))? {
+                    order.remove((before.value().0, key))?;
+                }
+                order.insert((at, key), ())?;
+                let oldest = now.saturating_sub(self.limits.time).map_or(i64::MIN, Timestamp::as_microsecond);
+                for _ in 0..FORGOTTEN_AT_ONCE {
+                    let is_over = answers.len()? > self.limits.most;
+                    let first = order.first()?.map(|(first, ())| {
+                        let (at, key) = first.value();
+                        (at, *key)
+                    });
+                    let Some((at, key)) = first.filter(|(at, _)| is_over || *at < oldest) else { break };
+                    order.remove((at, &key))?;
+                    answers.remove(&key)?;
+                }
+            }
+            Ok(transaction.commit()?)
+        };
+        write().map_err(|error| self.fault(&error))
+    }
+
+    pub fn fault(&self, problem: &dyn std::fmt::Display) -> StorageError {
+        StorageError { file: self.file.clone(), problem: problem.to_string() }
+    }
+}
