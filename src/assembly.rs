@@ -28,7 +28,7 @@ use crate::cases::edge::{EdgeOptions, EdgeStore};
 use crate::cases::qdrant::{QdrantOptions, QdrantStore};
 use crate::cases::retention::Retention;
 use crate::cases::seal::{self, SealError, Sealer};
-use crate::cases::{CaseStore, CaseStoreError, TenantId};
+use crate::cases::{CaseStore, CaseStoreError};
 use crate::config::{CallersConfig, CasesConfig, Config, KeptTexts, PromptsConfig, Quantisation, RetagConfig};
 use crate::feedback::FeedbackKind;
 use crate::inference::endpoint::EndpointError;
@@ -540,9 +540,10 @@ pub async fn recall_corrections(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cases::TenantId;
     use crate::cases::edge::sample;
-    use crate::tagging::{Party, Urgency};
     use crate::inference::{EncodeInput, Role};
+    use crate::tagging::{Party, Urgency};
     use crate::tags::{TagSource, TopicId};
     use crate::taxonomy::OwnershipContext;
 

@@ -29,6 +29,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use otklik::assembly::{AssemblyError, Progress};
+use otklik::cases::seal::KEY_VARIABLE;
 use otklik::config::{Config, LogFormat, LogLevel};
 use otklik::tagging::{Consult, Tagger};
 use otklik::training::TrainingError;
@@ -198,7 +199,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| name != "OTKLIK_CONFIG" && name != "OTKLIK_OFFLINE");
+        .filter(|(name, _)| !["OTKLIK_CONFIG", "OTKLIK_OFFLINE", KEY_VARIABLE].contains(&name.as_str()));
     let loaded = Config::load(file.as_deref(), environment, &set)?;
     match command {
         Command::Serve(args) => {

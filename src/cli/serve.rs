@@ -239,11 +239,7 @@ async fn close(cases: Arc<dyn CaseStore>, config: &Config) -> Result<(), CaseSto
 }
 
 /// Deletes the cases of each tenant whose time is over, now and every hour.
-fn keep_expiring(
-    config: &Config,
-    cases: Arc<dyn CaseStore>,
-    tagger: Arc<dyn Tagger>,
-) -> tokio::task::JoinHandle<()> {
+fn keep_expiring(config: &Config, cases: Arc<dyn CaseStore>, tagger: Arc<dyn Tagger>) -> tokio::task::JoinHandle<()> {
     let retention = assembly::retention(config);
     tokio::spawn(async move {
         if retention.days.is_empty() {

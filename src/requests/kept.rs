@@ -78,7 +78,7 @@ impl Kept {
                 let oldest = now.saturating_sub(self.limits.time).map_or(i64::MIN, Timestamp::as_microsecond);
                 for _ in 0..FORGOTTEN_AT_ONCE {
                     let is_over = answers.len()? > self.limits.most;
-                    let first = order.first()?.map(|(first, ())| {
+                    let first = order.first()?.map(|(first, _)| {
                         let (at, key) = first.value();
                         (at, *key)
                     });

@@ -14,7 +14,7 @@ use super::deadline::Deadlines;
 use super::status::{self, Faults};
 use crate::cases::TenantId;
 use crate::config::Config;
-use crate::requests::{AnsweredRequests, Answered, NamedRequest, OnceError};
+use crate::requests::{Answered, AnsweredRequests, NamedRequest, OnceError};
 
 /// The metadata of a response that carries the request id.
 const REQUEST_ID: &str = "x-request-id";

@@ -24,8 +24,8 @@ use crate::cases::{
     Amendment, Case, CaseLink, CaseStore, CaseStoreError, NewCase, Outcome, SimilarQuery, SimilarTo, UpsertOutcome,
 };
 use crate::config::Config;
-use crate::requests::AnsweredRequests;
 use crate::feedback::Feedback;
+use crate::requests::AnsweredRequests;
 use crate::tagging::{Lane, Tagged, Tagger};
 use crate::tags::TopicId;
 
@@ -75,13 +75,10 @@ impl v1::case_service_server::CaseService for CaseService {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let cases = self.of(&call);
         let id = message.case_id.clone();
-        let acted = call.once_or_again(&self.requests, "CorrectTags", &message.clone(), cases.with_store(cases.correct(message)), |_| Vec::new());
-        let outcome = match acted.await {
-            // Of a case it is the state that counts, not what was said of it then.
-            Ok(Acted::Before(_)) => cases.with_store(cases.get(&id, false)).await,
-            Ok(Acted::Now(case)) => Ok(case),
-            Err(status) => Err(status),
-        };
+        let asked = message.clone();
+        let correct = cases.with_store(cases.correct(message));
+        let acted = call.once_or_again(&self.requests, "CorrectTags", &asked, correct, |_| Vec::new()).await;
+        let outcome = cases.as_it_is(acted, &id).await;
         call.close(outcome)
     }
 
@@ -89,12 +86,10 @@ impl v1::case_service_server::CaseService for CaseService {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let cases = self.of(&call);
         let id = message.case_id.clone();
-        let acted = call.once_or_again(&self.requests, "RecordOutcome", &message.clone(), cases.with_store(cases.record(message)), |_| Vec::new());
-        let outcome = match acted.await {
-            Ok(Acted::Before(_)) => cases.with_store(cases.get(&id, false)).await,
-            Ok(Acted::Now(case)) => Ok(case),
-            Err(status) => Err(status),
-        };
+        let asked = message.clone();
+        let record = cases.with_store(cases.record(message));
+        let acted = call.once_or_again(&self.requests, "RecordOutcome", &asked, record, |_| Vec::new()).await;
+        let outcome = cases.as_it_is(acted, &id).await;
         call.close(outcome)
     }
 
@@ -115,8 +110,9 @@ impl v1::case_service_server::CaseService for CaseService {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let cases = self.of(&call);
         let asked = message.clone();
-        let deleted = cases.with_store(cases.delete(message));
-        call.close(call.once(&self.requests, "DeleteCases", &asked, deleted).await)
+        let delete = cases.with_store(cases.delete(message));
+        let outcome = call.once(&self.requests, "DeleteCases", &asked, delete).await;
+        call.close(outcome)
     }
 }
 
@@ -165,6 +161,15 @@ impl TenantCases<'_> {
                 Err(status::of_cases(CaseStoreError::Unavailable("it does not answer its probes".to_owned())))
             }
             outcome = work => outcome,
+        }
+    }
+
+    /// The case that a call is answered with. Of one that had acted before it is the state of now: nothing is kept of a case beside the
+    /// store, so that what is erased there is erased.
+    async fn as_it_is(&self, acted: Result<Acted<v1::Case>, Status>, id: &str) -> Result<v1::Case, Status> {
+        match acted? {
+            Acted::Now(case) => Ok(case),
+            Acted::Before(_) => self.with_store(self.get(id, false)).await,
         }
     }
 

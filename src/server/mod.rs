@@ -163,7 +163,8 @@ pub async fn serve(
     listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Served { publisher, cases, sealer, prompts, prompt_limits, language_model, retag_jobs, callers, requests } = served;
+    let Served { publisher, cases, sealer, prompts, prompt_limits, language_model, retag_jobs, callers, requests } =
+        served;
     let serving = Arc::clone(publisher.serving());
     let uncounted: Arc<dyn Tagger> = serving.clone();
     let Listeners { calls: listener, admin, tls } = listeners.into();
@@ -223,13 +224,12 @@ pub async fn serve(
         .max_decoding_message_size(max_bytes)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd);
-    let taxonomies =
-        taxonomy_service::TaxonomyService {
-            config: Arc::clone(&config),
-            publisher,
-            cases: Arc::clone(&cases),
-            requests,
-        };
+    let taxonomies = taxonomy_service::TaxonomyService {
+        config: Arc::clone(&config),
+        publisher,
+        cases: Arc::clone(&cases),
+        requests,
+    };
     let taxonomies = TaxonomyServiceServer::new(taxonomies)
         .max_decoding_message_size(max_bytes)
         .accept_compressed(CompressionEncoding::Gzip)

@@ -87,8 +87,7 @@ async fn a_restart_recalls_corrections_and_deletion_forgets_them() {
     assert_eq!(recalled, 1);
     let party = Party::from(&TenantId::default());
     let urgency = Urgency { party, ..Urgency::default() };
-    let tagged =
-        fresh.tag(otklik::feedback::Feedback::from_text("f", SAME), urgency).await.unwrap();
+    let tagged = fresh.tag(otklik::feedback::Feedback::from_text("f", SAME), urgency).await.unwrap();
     assert_eq!(tagged.tags.topics[0].topic_id.as_str(), "card_delivery");
 
     let by_id = v1::DeleteCasesRequest { ids: vec!["1".into()], ..Default::default() };

@@ -1,6 +1,6 @@
 //! What stands behind the service in these tests: a tagger that does as the text says, and a store in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -128,7 +128,8 @@ impl Tagger for FakeTagger {
     }
 
     async fn learn(&self, party: Party, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
-        self.corrections.change(party, |corrections| cases.into_iter().for_each(|case| corrections.learn(case, thoughts())));
+        self.corrections
+            .change(party, |corrections| cases.into_iter().for_each(|case| corrections.learn(case, thoughts())));
         Ok(())
     }
 

@@ -21,10 +21,11 @@ fn delete(id: &str, request_id: &str) -> v1::DeleteCasesRequest {
 }
 
 async fn store(service: &Service, ids: &[&str]) {
-    let items = ids.iter().map(|id| v1::UpsertCasesItem {
-        feedback: Some(feedback(id, "карта не пришла")),
-        ..Default::default()
-    });
+    let items = ids
+        .iter()
+        .map(|id| v1::UpsertCasesItem {
+            feedback: Some(feedback(id, "карта не пришла")), ..Default::default()
+        });
     let request = v1::UpsertCasesRequest { items: items.collect(), request_id: String::new() };
     service.cases().await.upsert_cases(request).await.unwrap();
 }

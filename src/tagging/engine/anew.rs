@@ -13,7 +13,7 @@ use crate::inference::{Encoding, Place};
 use crate::tagging::document::Document;
 use crate::tagging::patience::patiently;
 use crate::tagging::reading::Reading;
-use crate::tagging::{Lane, Retagger, Tagged, Tagger, TaggingError, Urgency, kept};
+use crate::tagging::{Lane, Party, Retagger, Tagged, Tagger, TaggingError, Urgency, kept};
 use crate::tags::{Provenance, Tags};
 
 /// Cases of one piece of work: some milliseconds, after which others may go first.
@@ -36,7 +36,12 @@ impl Retagger for TaggingEngine {
                     let work = move || -> Vec<Option<Tags>> {
                         cases.iter().skip(start).take(CHUNK).map(|stored| walk.by_kept(stored, party)).collect()
                     };
-                    async { self.pool.run(Place { lane: Lane::Bulk, party }, CHUNK * FRAME_TOKENS, None, work).await.map_err(refusal) }
+                    async {
+                        self.pool
+                            .run(Place { lane: Lane::Bulk, party }, CHUNK * FRAME_TOKENS, None, work)
+                            .await
+                            .map_err(refusal)
+                    }
                 })
                 .await
             }
