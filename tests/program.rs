@@ -163,6 +163,10 @@ fn bad_configuration_is_told_before_anything_starts() {
             assert!(errors.contains(part), "{arguments:?}: no {part:?} in {errors}");
         }
     }
+    // The key of sealed texts is no key of the configuration.
+    let sealing = ["config", "show", "--set", "cases.texts=original"];
+    let (code, _, errors) = run(otklik(folder.path()).args(sealing).env("OTKLIK_CASES_KEY", "5a".repeat(32)));
+    assert_eq!(code, 0, "{errors}");
 }
 
 #[test]
