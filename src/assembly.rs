@@ -22,6 +22,7 @@ use jiff::SignedDuration;
 
 use crate::assist::playbook::{Playbook, PlaybookError};
 use crate::assist::{SlotError, UsesError};
+use crate::audit::{AuditError, AuditLog};
 use crate::callers::jwt::JwtOptions;
 use crate::callers::{Callers, CallersError};
 use crate::cases::edge::{EdgeOptions, EdgeStore};
@@ -298,6 +299,15 @@ pub fn callers(config: &Config) -> Result<Arc<Callers>, CallersError> {
         (file, JwtOptions { issuer, audience, tenant_claim, roles_claim })
     });
     Ok(Arc::new(Callers::open(keys_file, tokens)?))
+}
+
+/// The audit log, if one is configured. Blocks.
+///
+/// # Errors
+/// [`AuditError`].
+pub fn audit_log(config: &Config) -> Result<Option<Arc<AuditLog>>, AuditError> {
+    let log = config.audit.dir.as_ref().map(|folder| AuditLog::open(folder, config.audit.file_bytes));
+    Ok(log.transpose()?.map(Arc::new))
 }
 
 /// Calls that were answered, as configured. Blocks.

@@ -252,6 +252,14 @@ settings! {
         max_share: f32 = 0.75, Number(0.01, 1.0);
     }
 
+    /// Who did what to which case.
+    audit: AuditConfig {
+        /// Folder of the audit log, whose records are bound to one another by hashes (`otklik audit verify`); empty, nothing is noted.
+        dir: Option<PathBuf> = Some(PathBuf::from("./data/audit")), OptionalPath;
+        /// A file of more bytes is followed by another.
+        file_bytes: u64 = 67_108_864, Integer(1_024, 1_099_511_627_776);
+    }
+
     /// What one request may hold.
     limits: LimitsConfig {
         /// Longest text, or turns together, in characters.

@@ -6,6 +6,7 @@
 
 pub mod assembly;
 pub mod assist;
+pub mod audit;
 pub mod callers;
 pub mod cases;
 pub mod config;

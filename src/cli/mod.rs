@@ -1,5 +1,6 @@
 //! The command line: one file a command. Each parses, calls the library and prints; none knows how anything is computed.
 
+mod audit;
 mod bench;
 mod cases;
 mod classify;
@@ -90,6 +91,9 @@ enum Command {
     /// Add, list and revoke the API keys that callers of the service show
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Check the log of who did what to which case
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Work for others: take chunks of files, or feedback, from a queue
     Worker(Box<worker::WorkerArgs>),
     /// Export, import, copy, migrate and clear the case store
@@ -217,6 +221,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => {
             start_log(&loaded.config, Some(LogLevel::Warn));
             keys::run(command, &loaded.config)
+        }
+        Command::Audit(command) => {
+            start_log(&loaded.config, Some(LogLevel::Warn));
+            audit::run(command, &loaded.config)
         }
         Command::Worker(args) => {
             start_log(&loaded.config, None);

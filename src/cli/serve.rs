@@ -9,6 +9,7 @@ use clap::Args;
 use jiff::Timestamp;
 use otklik::assembly::{self, AssemblyError, EngineMaker, PromptWriter, ServingParts};
 use otklik::assist::Writer;
+use otklik::audit::AuditLog;
 use otklik::callers::{Callers, CallersError, ReloadError};
 use otklik::cases::retention::Retention;
 use otklik::cases::{CaseStore, CaseStoreError, TenantId};
@@ -100,6 +101,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let (versions, taxonomy) = versions(&config).await?;
     let (prompts, language_model) = answering(&config).await?;
     let requests = answered_requests(&config).await?;
+    let audit = audit_log(&config).await?;
     let (engines, engine) = engine(&config, taxonomy).await?;
     let cases = assembly::case_store(&config, &engine).await?;
     assembly::recall_corrections(&config, &*engine, &*cases).await?;
@@ -126,6 +128,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         retag_jobs: open_retag_jobs(&config).await?,
         callers: Arc::clone(&callers),
         requests,
+        audit,
     };
     let expiry = keep_expiring(&config, Arc::clone(&cases), Arc::clone(&tagger));
     let served = server::serve(&config, parts, Listeners { calls, admin, tls }, server::shutdown_signal()).await;
@@ -203,6 +206,13 @@ pub async fn open_retag_jobs(config: &Config) -> anyhow::Result<RetagJobs> {
 async fn answered_requests(config: &Config) -> anyhow::Result<Arc<AnsweredRequests>> {
     let config = config.clone();
     let opened = tokio::task::spawn_blocking(move || assembly::answered_requests(&config));
+    Ok(opened.await.context("the start was interrupted")??)
+}
+
+/// Where it is noted who did what.
+async fn audit_log(config: &Config) -> anyhow::Result<Option<Arc<AuditLog>>> {
+    let config = config.clone();
+    let opened = tokio::task::spawn_blocking(move || assembly::audit_log(&config));
     Ok(opened.await.context("the start was interrupted")??)
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use tonic::Status;
 
 use super::status;
+use crate::audit::AuditLog;
 use crate::callers::{Budgets, Caller, TokenLimit};
 use crate::cases::TenantId;
 use crate::config::CallersConfig;
@@ -16,21 +17,32 @@ use crate::tagging::{Party, estimated_tokens};
 pub(super) struct Account {
     caller: Arc<Caller>,
     budgets: Arc<Budgets>,
+    audit: Option<Arc<AuditLog>>,
 }
 
 impl Account {
-    pub(super) fn new(caller: Caller, budgets: Arc<Budgets>) -> Self {
-        Self { caller: Arc::new(caller), budgets }
+    pub(super) fn new(caller: Caller, budgets: Arc<Budgets>, audit: Option<Arc<AuditLog>>) -> Self {
+        Self { caller: Arc::new(caller), budgets, audit }
     }
 
     /// For what the service asks itself: nobody is counted.
     pub(super) fn of_service() -> Self {
-        Self::new(Caller::anyone(), Arc::new(Budgets::new(None)))
+        Self::new(Caller::anyone(), Arc::new(Budgets::new(None)), None)
     }
 
     /// Whose data the call sees.
     pub(super) fn tenant(&self) -> &TenantId {
         &self.caller.tenant
+    }
+
+    /// Who calls, as logs name it.
+    pub(super) fn caller_id(&self) -> &str {
+        &self.caller.id
+    }
+
+    /// Where it is noted what was done, if it is.
+    pub(super) fn audit(&self) -> Option<&AuditLog> {
+        self.audit.as_deref()
     }
 
     /// Whose turns its work takes: tenants take them with one another, however many callers they have.

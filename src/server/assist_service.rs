@@ -12,7 +12,7 @@ use tonic_types::pb;
 
 use super::account::Account;
 use super::assist_live::{self, Responses};
-use super::call::Call;
+use super::call::{Call, Touched};
 use super::convert;
 use super::drain::Drain;
 use super::status;
@@ -98,6 +98,8 @@ impl v1::assist_service_server::AssistService for AssistService {
             Ok(v1::RecordSuggestionUseResponse {})
         };
         let recorded = call.once(&self.requests, "RecordSuggestionUse", &asked, record).await;
+        let touched = Touched::subject(asked.gesture_id.clone());
+        let recorded = call.changed("AssistService/RecordSuggestionUse", touched, recorded).await;
         call.close(recorded)
     }
 }

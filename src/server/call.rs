@@ -3,15 +3,17 @@
 use std::future::Future;
 use std::time::Instant;
 
+use jiff::Timestamp;
 use prost::Message;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use tracing::Span;
 use uuid::Uuid;
 
 use super::account::Account;
 use super::deadline::Deadlines;
 use super::status::{self, Faults};
+use crate::audit::Event;
 use crate::cases::TenantId;
 use crate::config::Config;
 use crate::requests::{Answered, AnsweredRequests, NamedRequest, OnceError};
@@ -56,6 +58,50 @@ impl Call {
     /// When the answer is due.
     pub(super) fn due(&self) -> Instant {
         self.deadlines.answer
+    }
+
+    /// Notes a change, good or bad, before anybody hears of it.
+    ///
+    /// # Errors
+    /// Those of the outcome; UNAVAILABLE if what was done could not be noted: who calls again under the same id is answered as the first
+    /// time.
+    pub(super) async fn changed<T>(
+        &self,
+        rpc: &str,
+        touched: Touched,
+        outcome: Result<T, Status>,
+    ) -> Result<T, Status> {
+        let Some(audit) = self.account.audit() else { return outcome };
+        let noted = audit.note(self.event(rpc, touched, outcome.as_ref().err())).await;
+        noted.map_err(|error| status::unavailable(error.to_string()))?;
+        outcome
+    }
+
+    /// Notes what was shown.
+    ///
+    /// # Errors
+    /// Those of the outcome; UNAVAILABLE if nothing can be noted.
+    pub(super) async fn shown<T>(&self, rpc: &str, touched: Touched, outcome: Result<T, Status>) -> Result<T, Status> {
+        let Some(audit) = self.account.audit() else { return outcome };
+        let noted = audit.note_soon(self.event(rpc, touched, outcome.as_ref().err())).await;
+        noted.map_err(|error| status::unavailable(error.to_string()))?;
+        outcome
+    }
+
+    fn event(&self, rpc: &str, touched: Touched, fault: Option<&Status>) -> Event {
+        let Touched { cases, subject } = touched;
+        let event = Event {
+            at: Timestamp::now(),
+            tenant: self.tenant().as_str().to_owned(),
+            caller: self.account.caller_id().to_owned(),
+            rpc: rpc.to_owned(),
+            request_id: self.request_id.to_str().unwrap_or_default().to_owned(),
+            code: format!("{:?}", fault.map_or(Code::Ok, Status::code)),
+            cases: Vec::new(),
+            case_count: 0,
+            subject,
+        };
+        event.about(cases)
     }
 
     /// Does what a call asks, once for each id that its caller gave it: of one that came before, this is the answer of then. The answer
@@ -123,6 +169,27 @@ impl Call {
                 Err(status)
             }
         }
+    }
+}
+
+/// What is noted of a call beside who made it and how it ended.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    /// The cases that it changed or showed.
+    pub cases: Vec<String>,
+    /// What else it was about.
+    pub subject: String,
+}
+
+impl Touched {
+    /// One case.
+    pub(super) fn case(id: &str) -> Self {
+        Self { cases: vec![id.to_owned()], subject: String::new() }
+    }
+
+    /// Something else than a case.
+    pub(super) fn subject(subject: impl Into<String>) -> Self {
+        Self { cases: Vec::new(), subject: subject.into() }
     }
 }
 

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::account::Account;
-use super::call::{Acted, Call};
+use super::call::{Acted, Call, Touched};
 use super::convert::{self, check_item_count};
 use super::readiness::Ready;
 use super::status::{self, Faults};
@@ -51,6 +51,9 @@ impl v1::case_service_server::CaseService for CaseService {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let cases = self.of(&call);
         let outcome = cases.with_store(cases.upsert(message.items, &message.request_id, call.due())).await;
+        let ids = outcome.iter().flatten().filter(|result| is_stored(result)).map(|result| result.id.clone()).collect();
+        let touched = Touched { cases: ids, subject: String::new() };
+        let outcome = call.changed("CaseService/UpsertCases", touched, outcome).await;
         call.close(outcome.map(|results| v1::UpsertCasesResponse { results }))
     }
 
@@ -58,6 +61,9 @@ impl v1::case_service_server::CaseService for CaseService {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let cases = self.of(&call);
         let outcome = cases.with_store(cases.get(&message.id, message.include_original)).await;
+        let original = if message.include_original { "with its original" } else { "" };
+        let touched = Touched { subject: original.to_owned(), ..Touched::case(&message.id) };
+        let outcome = call.shown("CaseService/GetCase", touched, outcome).await;
         call.close(outcome)
     }
 
@@ -68,6 +74,9 @@ impl v1::case_service_server::CaseService for CaseService {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let cases = self.of(&call);
         let outcome = cases.with_store(cases.find(message, call.due())).await;
+        let found = outcome.iter().flat_map(|found| &found.cases).filter_map(|found| found.case.as_ref());
+        let touched = Touched { cases: found.map(|case| case.id.clone()).collect(), subject: String::new() };
+        let outcome = call.shown("CaseService/FindSimilar", touched, outcome).await;
         call.close(outcome)
     }
 
@@ -79,6 +88,7 @@ impl v1::case_service_server::CaseService for CaseService {
         let correct = cases.with_store(cases.correct(message));
         let acted = call.once_or_again(&self.requests, "CorrectTags", &asked, correct, |_| Vec::new()).await;
         let outcome = cases.as_it_is(acted, &id).await;
+        let outcome = call.changed("CaseService/CorrectTags", Touched::case(&id), outcome).await;
         call.close(outcome)
     }
 
@@ -90,6 +100,7 @@ impl v1::case_service_server::CaseService for CaseService {
         let record = cases.with_store(cases.record(message));
         let acted = call.once_or_again(&self.requests, "RecordOutcome", &asked, record, |_| Vec::new()).await;
         let outcome = cases.as_it_is(acted, &id).await;
+        let outcome = call.changed("CaseService/RecordOutcome", Touched::case(&id), outcome).await;
         call.close(outcome)
     }
 
@@ -100,6 +111,9 @@ impl v1::case_service_server::CaseService for CaseService {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let cases = self.of(&call);
         let outcome = cases.with_store(cases.list_review(message)).await;
+        let listed = outcome.iter().flatten().filter_map(|review| review.case.as_ref());
+        let touched = Touched { cases: listed.map(|case| case.id.clone()).collect(), subject: String::new() };
+        let outcome = call.shown("CaseService/ListForReview", touched, outcome).await;
         call.close(outcome.map(|cases| v1::ListForReviewResponse { cases }))
     }
 
@@ -112,6 +126,12 @@ impl v1::case_service_server::CaseService for CaseService {
         let asked = message.clone();
         let delete = cases.with_store(cases.delete(message));
         let outcome = call.once(&self.requests, "DeleteCases", &asked, delete).await;
+        let receipt = outcome.as_ref().ok().and_then(|response| response.receipt.as_ref());
+        let touched = match receipt {
+            Some(receipt) => Touched { cases: receipt.case_ids.clone(), subject: format!("receipt {}", receipt.id) },
+            None => Touched { cases: asked.ids.clone(), subject: deleted_by(&asked).to_owned() },
+        };
+        let outcome = call.changed("CaseService/DeleteCases", touched, outcome).await;
         call.close(outcome)
     }
 }
@@ -133,6 +153,19 @@ impl Deref for TenantCases<'_> {
 impl CaseService {
     fn of<'a>(&'a self, call: &'a Call) -> TenantCases<'a> {
         TenantCases { service: self, account: &call.account }
+    }
+}
+
+fn is_stored(result: &v1::UpsertCasesResult) -> bool {
+    matches!(result.result, Some(upsert_cases_result::Result::Stored(_)))
+}
+
+/// What a deletion goes by, where that is not ids.
+fn deleted_by(asked: &v1::DeleteCasesRequest) -> &'static str {
+    match (&asked.filter, asked.customer_id.is_empty()) {
+        (Some(_), _) => "by a filter",
+        (None, false) => "of a customer",
+        (None, true) => "",
     }
 }
 

@@ -27,6 +27,7 @@ use super::deadline::Deadlines;
 use super::drain::Drain;
 use super::places::{NoPlace, Permit, Places};
 use super::{status, wire};
+use crate::audit::AuditLog;
 use crate::callers::{Budgets, Caller, Callers, Refusal};
 use crate::config::ServerConfig;
 use crate::telemetry::Metrics;
@@ -43,6 +44,7 @@ pub(super) struct GuardLayer {
     metrics: Arc<Metrics>,
     callers: Arc<Callers>,
     budgets: Arc<Budgets>,
+    audit: Option<Arc<AuditLog>>,
     /// Our RPCs by path, with the name that they are counted under. Others have none: anybody could make up as many as he likes.
     rpcs: Arc<HashMap<String, Arc<str>>>,
 }
@@ -55,10 +57,11 @@ impl GuardLayer {
         callers: Arc<Callers>,
         budgets: Arc<Budgets>,
         max_share: f32,
+        audit: Option<Arc<AuditLog>>,
     ) -> Self {
         let places = Arc::new(Places::new(config.max_concurrent_requests, max_share));
         let rpcs = wire::rpcs().into_iter().map(|rpc| (format!("/{rpc}"), rpc.into())).collect();
-        Self { config: Arc::new(config), places, drain, metrics, callers, budgets, rpcs: Arc::new(rpcs) }
+        Self { config: Arc::new(config), places, drain, metrics, callers, budgets, audit, rpcs: Arc::new(rpcs) }
     }
 
     /// Resolves when no call of our services is in work.
@@ -149,7 +152,7 @@ where
                         Err(refusal) => return std::future::ready(Ok(record.refuse(refusal))).boxed(),
                     }
                 }
-                request.extensions_mut().insert(Account::new(caller, Arc::clone(&layer.budgets)));
+                request.extensions_mut().insert(Account::new(caller, Arc::clone(&layer.budgets), layer.audit.clone()));
             }
             Err(refusal) => return std::future::ready(Ok(record.refuse(refusal))).boxed(),
         }

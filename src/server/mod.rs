@@ -61,6 +61,7 @@ use self::wire::v1::prompt_service_server::PromptServiceServer;
 use self::wire::v1::retag_service_server::RetagServiceServer;
 use self::wire::v1::tagging_service_server::TaggingServiceServer;
 use self::wire::v1::taxonomy_service_server::TaxonomyServiceServer;
+use crate::audit::AuditLog;
 use crate::callers::Callers;
 use crate::cases::CaseStore;
 use crate::cases::seal::Sealer;
@@ -112,6 +113,8 @@ pub struct Served {
     pub callers: Arc<Callers>,
     /// Calls that were answered, which act once when they come again.
     pub requests: Arc<AnsweredRequests>,
+    /// Where it is noted who did what to which case, if it is.
+    pub audit: Option<Arc<AuditLog>>,
 }
 
 /// Where the service listens.
@@ -163,8 +166,18 @@ pub async fn serve(
     listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Served { publisher, cases, sealer, prompts, prompt_limits, language_model, retag_jobs, callers, requests } =
-        served;
+    let Served {
+        publisher,
+        cases,
+        sealer,
+        prompts,
+        prompt_limits,
+        language_model,
+        retag_jobs,
+        callers,
+        requests,
+        audit,
+    } = served;
     let serving = Arc::clone(publisher.serving());
     let uncounted: Arc<dyn Tagger> = serving.clone();
     let Listeners { calls: listener, admin, tls } = listeners.into();
@@ -179,6 +192,7 @@ pub async fn serve(
         Arc::clone(&callers),
         account::budgets(&config.callers),
         config.callers.max_share,
+        audit,
     );
     let max_bytes = config.server.max_message_bytes;
     let (told, ready) = watch::channel(Ready::NOT);

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 use tonic::{Request, Response, Status};
 
-use super::call::Call;
+use super::call::{Call, Touched};
 use super::convert;
 use super::drain::Drain;
 use super::status;
@@ -50,6 +50,8 @@ impl v1::retag_service_server::RetagService for RetagService {
     async fn start_retag(&self, request: Request<v1::StartRetagRequest>) -> Result<Response<v1::RetagJob>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let outcome = self.start(message, call.tenant()).await;
+        let touched = Touched::subject(outcome.as_ref().map_or(String::new(), |job| format!("job {}", job.id)));
+        let outcome = call.changed("RetagService/StartRetag", touched, outcome).await;
         call.close(outcome.map(Into::into))
     }
 
@@ -88,6 +90,8 @@ impl v1::retag_service_server::RetagService for RetagService {
     ) -> Result<Response<v1::RetagJob>, Status> {
         let (call, message) = Call::open(request, |message| &message.request_id, &self.config)?;
         let job = self.cancel(&message.id, call.tenant(), call.due()).await;
+        let touched = Touched::subject(format!("job {}", message.id));
+        let job = call.changed("RetagService/CancelRetagJob", touched, job).await;
         call.close(job.map(Into::into))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tonic::{Request, Response, Status};
 
-use super::call::Call;
+use super::call::{Call, Touched};
 use super::convert::{self, Compared};
 use super::status;
 use super::wire::v1;
@@ -79,6 +79,9 @@ impl v1::taxonomy_service_server::TaxonomyService for TaxonomyService {
             Ok(v1::PublishTaxonomyResponse { publication, changed, affected, retag_offer })
         };
         let response = call.once(&self.requests, "PublishTaxonomy", &asked, publish).await;
+        let now = response.as_ref().ok().and_then(|response| response.publication.as_ref());
+        let touched = Touched::subject(now.map_or(String::new(), |now| now.version.clone()));
+        let response = call.changed("TaxonomyService/PublishTaxonomy", touched, response).await;
         call.close(response)
     }
 
@@ -95,6 +98,9 @@ impl v1::taxonomy_service_server::TaxonomyService for TaxonomyService {
             Ok(v1::RollbackTaxonomyResponse { publication, changed, affected, retag_offer })
         };
         let response = call.once(&self.requests, "RollbackTaxonomy", &asked, roll_back).await;
+        let now = response.as_ref().ok().and_then(|response| response.publication.as_ref());
+        let touched = Touched::subject(now.map_or(String::new(), |now| now.version.clone()));
+        let response = call.changed("TaxonomyService/RollbackTaxonomy", touched, response).await;
         call.close(response)
     }
 }

@@ -5,6 +5,7 @@
 mod admin;
 mod assist;
 mod assist_live;
+mod audit;
 mod callers;
 mod cases;
 mod consult;
@@ -97,6 +98,7 @@ impl Service {
         config.retag.dir = jobs.path().to_owned();
         config.callers.keys_file = folder.path().join("keys.toml");
         config.server.requests_file = folder.path().join("requests.redb");
+        config.audit.dir = Some(folder.path().join("audit"));
         adjust(&mut config);
         let callers = otklik::assembly::callers(&config).unwrap();
         let tls = Tls::open(&config).unwrap();
@@ -133,6 +135,7 @@ impl Service {
                     retag_jobs,
                     callers,
                     requests,
+                    audit: otklik::assembly::audit_log(&config).unwrap(),
                 };
                 serve(&config, served, listeners, told).await
             }

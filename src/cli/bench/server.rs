@@ -205,6 +205,7 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
                 retag_jobs,
                 callers,
                 requests,
+                audit: None,
             };
             server::serve(&config, served, listener, told).await
         }
