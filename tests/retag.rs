@@ -1,6 +1,6 @@
 //! `otklik retag` as its users run it, killed at random moments: the output must be that of an undisturbed run, to the byte.
 //!
-//! `OTKLIK_KILLS` sets the number of kills, `OTKLIK_KILL_SEED` repeats a run.
+//! `OTKLIK_KILLS` sets the number of kills, `OTKLIK_KILL_ROWS` the rows, `OTKLIK_KILL_SEED` repeats a run.
 
 #![allow(
     clippy::unwrap_used,
@@ -40,16 +40,16 @@ const TEXTS: &[&str] = &[
     "Списали комиссию за перевод, верните деньги",
 ];
 
-/// A folder `in` of 300 rows in three formats, some of them bad.
-fn inputs(folder: &Path) {
+/// A folder `in` of so many rows in three formats, and a bad one.
+fn inputs(folder: &Path, rows: usize) {
     let input = folder.join("in");
     std::fs::create_dir_all(input.join("calls")).unwrap();
     let text = |row: usize| format!("{} {row}", TEXTS[row % TEXTS.len()]);
-    let csv: String = (0..150).map(|row| format!("{row},\"{}\"\n", text(row))).collect();
+    let csv: String = (0..rows / 2).map(|row| format!("{row},\"{}\"\n", text(row))).collect();
     std::fs::write(input.join("a.csv"), format!("id,text\n{csv}bad\n")).unwrap();
-    let json: String = (0..100).map(|row| format!("{{\"text\":\"{}\",\"n\":{row}}}\n", text(row))).collect();
+    let json: String = (0..rows / 3).map(|row| format!("{{\"text\":\"{}\",\"n\":{row}}}\n", text(row))).collect();
     std::fs::write(input.join("calls/b.jsonl"), json).unwrap();
-    let tsv: String = (0..50).map(|row| format!("{}\t{row}\n", text(row))).collect();
+    let tsv: String = (0..rows - rows / 2 - rows / 3).map(|row| format!("{}\t{row}\n", text(row))).collect();
     std::fs::write(input.join("c.tsv"), format!("text\tid\n{tsv}")).unwrap();
 }
 
@@ -77,13 +77,15 @@ fn a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one() {
     let kills = number("OTKLIK_KILLS").unwrap_or(4);
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let mut seed = number("OTKLIK_KILL_SEED").unwrap_or(clock);
-    println!("OTKLIK_KILL_SEED={seed} OTKLIK_KILLS={kills}");
+    let rows = number("OTKLIK_KILL_ROWS").unwrap_or(300);
+    println!("OTKLIK_KILL_SEED={seed} OTKLIK_KILLS={kills} OTKLIK_KILL_ROWS={rows}");
+    let part_rows = (rows / 43).to_string();
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path();
-    inputs(folder);
+    inputs(folder, rows as usize);
     let retag = |out: &str| {
         let mut command = otklik(folder);
-        command.args(["retag", "in", "--out", out, "--part-rows", "7", "--json"]);
+        command.args(["retag", "in", "--out", out, "--part-rows", &part_rows, "--json"]);
         command
     };
 
@@ -92,7 +94,7 @@ fn a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one() {
     assert_eq!(code, 0, "{errors}");
     let whole = begun.elapsed();
     let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
-    assert_eq!((&summary["rows_read"], &summary["failed"]), (&301.into(), &1.into()));
+    assert_eq!((&summary["rows_read"], &summary["failed"]), (&(rows + 1).into(), &1.into()));
 
     let mut killed = 0;
     for round in 0..kills {
@@ -101,7 +103,9 @@ fn a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one() {
         let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let share = ((mixed ^ (mixed >> 27)) % 1_000) as f64 / 1_000.0;
         let mut child = retag("out").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let life: Duration = whole.mul_f64(0.1 + 0.9 * share);
+        // So that most of them fall into the run, however many they are.
+        let begins = whole.mul_f64(0.1).min(Duration::from_secs(1));
+        let life: Duration = begins + whole.mul_f64(1.8 * share / kills as f64);
         std::thread::sleep(life);
         child.kill().unwrap();
         let ended_before = child.wait().unwrap().code().is_some();
@@ -113,7 +117,7 @@ fn a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one() {
     let (code, summary, errors) = run(&mut retag("out"));
     assert_eq!(code, 0, "{errors}");
     let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
-    assert_eq!((&summary["rows_read"], &summary["failed"]), (&301.into(), &1.into()));
+    assert_eq!((&summary["rows_read"], &summary["failed"]), (&(rows + 1).into(), &1.into()));
     assert_eq!(below(folder, "whole"), below(folder, "out"));
     let errors = |out: &str| std::fs::read(folder.join(format!("{out}.errors.jsonl"))).unwrap();
     assert_eq!(errors("whole"), errors("out"));
@@ -132,7 +136,7 @@ fn a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one() {
 fn bad_arguments_and_too_many_bad_rows_have_their_exit_code() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path();
-    inputs(folder);
+    inputs(folder, 300);
     let refused: &[(&[&str], &str)] = &[
         (&["retag", "no.csv", "--out", "out"], "no such file"),
         (&["retag", "in", "--out", "in/out"], "the output lies among the inputs"),
