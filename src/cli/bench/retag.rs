@@ -10,7 +10,7 @@ use clap::Args;
 use futures_util::{StreamExt, TryStreamExt};
 use indicatif::ProgressBar;
 use jiff::Timestamp;
-use otklik::cases::{Case, CaseFilter, CaseStore, NewCase, TagPart, TenantId};
+use otklik::cases::{Case, CaseFilter, NewCase, TagPart, TenantId, VectoredCase};
 use otklik::config::Config;
 use otklik::feedback::Feedback;
 use otklik::retag::archive::{ArchivePlan, ArchiveRequest, JobState};
@@ -97,6 +97,7 @@ async fn measure(args: &RetagArgs, config: Config, folder: &Path) -> anyhow::Res
     let kept: usize = made.iter().filter_map(|new| new.case.reading.as_ref()).map(|kept| kept.packed.len()).sum();
     let kept_bytes_per_case = kept as f64 / made.len().max(1) as f64;
 
+    let (heads_cases_per_s, tags_cases_per_s) = in_memory(&engine, &made).await?;
     let bar = ProgressBar::new(args.cases).with_message("storing");
     let mut spent = Duration::ZERO;
     let mut stored = 0u64;
@@ -118,7 +119,6 @@ async fn measure(args: &RetagArgs, config: Config, folder: &Path) -> anyhow::Res
     bar.finish_and_clear();
     let stored_per_s = args.cases as f64 / spent.as_secs_f64();
 
-    let (heads_cases_per_s, tags_cases_per_s) = in_memory(&engine, &*store, &tenant).await?;
     let jobs = serve::open_retag_jobs(&config).await?;
     let request = ArchiveRequest {
         filter: CaseFilter::default(),
@@ -151,27 +151,27 @@ async fn measure(args: &RetagArgs, config: Config, folder: &Path) -> anyhow::Res
     })
 }
 
-/// Cases a second, of those already in memory: by models and heads alone, and from what is kept to tags.
-async fn in_memory(engine: &TaggingEngine, store: &dyn CaseStore, tenant: &TenantId) -> anyhow::Result<(f64, f64)> {
+/// Cases a second, of those in memory: by models and heads alone, and from what is kept to tags. Before anything is stored, so that no
+/// index is built meanwhile.
+async fn in_memory(engine: &TaggingEngine, made: &[NewCase]) -> anyhow::Result<(f64, f64)> {
     let retagger = engine.retagger(Party::SERVICE).context("the engine tags stored cases anew")?;
-    let (mut from, mut done, mut by_heads, mut to_tags) = (None, 0usize, Duration::ZERO, Duration::ZERO);
-    loop {
-        let page = store.page(tenant, &CaseFilter::default(), from.as_deref(), BATCH).await?;
-        let cases = Arc::new(page.cases);
+    let (mut done, mut by_heads, mut to_tags) = (0usize, Duration::ZERO, Duration::ZERO);
+    let mut made = made.iter().cycle();
+    while done < IN_MEMORY_CASES {
+        let cases = made.by_ref().take(BATCH);
+        let cases = cases.map(|new| VectoredCase { case: new.case.clone(), vector: new.vector.clone() });
+        let cases: Arc<Vec<VectoredCase>> = Arc::new(cases.collect());
         let lacks = "a case can't be tagged from what is kept of it";
         by_heads += engine.time_heads(&cases).context(lacks)?;
         let began = Instant::now();
         let tags = retagger.by_kept(Arc::clone(&cases)).await?;
         to_tags += began.elapsed();
-        if tags.iter().any(Option::is_none) {
+        if tags.is_empty() || tags.iter().any(Option::is_none) {
             bail!(lacks);
         }
         done += tags.len();
-        from = page.next;
-        if from.is_none() || done >= IN_MEMORY_CASES {
-            return Ok((done as f64 / by_heads.as_secs_f64(), done as f64 / to_tags.as_secs_f64()));
-        }
     }
+    Ok((done as f64 / by_heads.as_secs_f64(), done as f64 / to_tags.as_secs_f64()))
 }
 
 /// Examples of the taxonomy, alone and two or three together.

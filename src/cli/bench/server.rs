@@ -1,6 +1,7 @@
 //! `otklik bench server`: rate and latency of the service, driven over gRPC.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
+use jiff::Timestamp;
 use otklik::assembly;
+use otklik::callers::{self, KeyFile, NewKey};
 use otklik::config::Config;
 use otklik::inference::{ComputePool, EncodeInput, Encoder, Role};
 use otklik::server;
@@ -16,8 +19,9 @@ use otklik::server::wire::v1::tagging_service_client::TaggingServiceClient;
 use otklik::server::wire::v1::{self, batch_classify_result};
 use serde::Serialize;
 use tokio::sync::oneshot;
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 use super::{TextArgs, quantile, resident_mb};
 use crate::cli::learning::bar;
@@ -47,12 +51,14 @@ const ALONE: usize = 1024;
 #[command(after_help = "\
 Every caller sends one text, waits for its tags, and sends the next. Without --address a service of its own is started in this
 process, and shares the processors with its callers; it keeps no vectors of texts that come again, whatever compute.cache_mb says.
-With --bulk others send batches all the while: the latencies are still those of single texts.
+With --bulk others send batches all the while, with --neighbours callers of another tenant send single texts as fast as they are answered:
+the latencies are still those of the first callers' single texts.
 
 Examples:
   otklik bench server --texts reviews.jsonl --callers 32
   otklik bench server --texts reviews.jsonl --callers 1                       the latency of a service at rest
   otklik bench server --texts reviews.jsonl --callers 1 --bulk 4              the same while it works through batches
+  otklik bench server --texts reviews.jsonl --callers 1 --neighbours 32       the same beside a tenant that asks without end
   otklik bench server --texts reviews.jsonl --beside-encoder                  what share of the encoder's own rate reaches callers
   otklik bench server --texts reviews.jsonl --address 127.0.0.1:50077 --json")]
 pub struct ServerArgs {
@@ -67,6 +73,9 @@ pub struct ServerArgs {
     /// Callers of batches beside them
     #[arg(long, value_name = "N", default_value_t = 0)]
     bulk: u16,
+    /// Callers of single texts of another tenant beside them
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "address")]
+    neighbours: u16,
     /// Measure the encoder alone too, by turns with the service, and say what share of its rate the service keeps
     #[arg(long, conflicts_with = "address")]
     beside_encoder: bool,
@@ -100,6 +109,8 @@ struct Measured {
     /// Calls that failed otherwise.
     failed: usize,
     bulk_texts_per_s: f64,
+    neighbours: u16,
+    neighbours_texts_per_s: f64,
     /// Of the encoder alone on the same texts, by turns with the service, if that was asked for.
     encoder_texts_per_s: Option<f64>,
     /// The service's rate over that: the middle one of all turns.
@@ -117,6 +128,8 @@ struct Seen {
     failed: usize,
     /// Texts tagged in batches.
     in_bulk: usize,
+    /// Texts of the other tenant.
+    of_neighbours: usize,
 }
 
 /// Measures and prints.
@@ -127,7 +140,8 @@ pub fn run(args: &ServerArgs, config: Config) -> anyhow::Result<ExitCode> {
         match args.address {
             Some(address) => {
                 let period = Period::whole(args);
-                Ok(Measured::of(args, drive(args, &texts, address, period).await?, period.lasts))
+                let seen = drive(args, &texts, address, &Tenants::default(), period).await?;
+                Ok(Measured::of(args, seen, period.lasts))
             }
             None => drive_own(args, texts, config).await,
         }
@@ -153,6 +167,10 @@ fn print(measured: &Measured) {
     );
     if measured.bulk_callers > 0 {
         anstream::println!("  in bulk  {:>9.1} texts/s beside", measured.bulk_texts_per_s);
+    }
+    if measured.neighbours > 0 {
+        let rate = measured.neighbours_texts_per_s;
+        anstream::println!("  others   {rate:>9.1} texts/s of {} callers of another tenant", measured.neighbours);
     }
     if let (Some(alone), Some(share)) = (measured.encoder_texts_per_s, measured.encoder_share) {
         anstream::println!("  encoder  {alone:>9.1} texts/s alone, of which the service keeps {:.0} %", 100.0 * share);
@@ -184,8 +202,9 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
     let prompt_limits = assembly::prompt_limits(&config);
     config.retag.dir = folder.join("retag");
     let retag_jobs = assembly::retag_jobs(&config)?;
-    // Nobody needs a key to measure a service that this process alone can reach.
+    // Nobody needs a key to measure a service that this process alone can reach, unless there are two who have to be told apart.
     config.callers = otklik::config::CallersConfig { keys_file: folder.join("keys.toml"), ..Default::default() };
+    let tenants = if args.neighbours > 0 { Tenants::new(&config.callers.keys_file)? } else { Tenants::default() };
     let callers = assembly::callers(&config)?;
     config.server.requests_file = folder.join("requests.redb");
     let requests = assembly::answered_requests(&config)?;
@@ -213,10 +232,10 @@ async fn drive_own(args: &ServerArgs, texts: Arc<Vec<String>>, mut config: Confi
     let measured = match &alone {
         None => {
             let period = Period::whole(args);
-            let seen = drive(args, &texts, address, period).await;
+            let seen = drive(args, &texts, address, &tenants, period).await;
             seen.map(|seen| Measured::of(args, seen, period.lasts))
         }
-        Some(alone) => by_turns(args, &texts, address, alone).await,
+        Some(alone) => by_turns(args, &texts, address, &tenants, alone).await,
     };
     let _ = stop.send(());
     service.await.context("the service was interrupted")?.context("the service ended")?;
@@ -263,6 +282,7 @@ async fn by_turns(
     args: &ServerArgs,
     texts: &Arc<Vec<String>>,
     address: SocketAddr,
+    tenants: &Tenants,
     alone: &Arc<Alone>,
 ) -> anyhow::Result<Measured> {
     let turns = args.seconds;
@@ -272,7 +292,8 @@ async fn by_turns(
         let first = turn * ALONE;
         let (alone, of_alone) = (Arc::clone(alone), Arc::clone(texts));
         let rate = tokio::task::spawn_blocking(move || alone.work(&of_alone, first)).await??;
-        let of_turn = drive(args, texts, address, Period { first, warm_up: TURN_WARM_UP, lasts: TURN }).await?;
+        let of_turn =
+            drive(args, texts, address, tenants, Period { first, warm_up: TURN_WARM_UP, lasts: TURN }).await?;
         // Texts differ in length, and the two don't get through the same number.
         shares.push(of_turn.tokens as f64 / TURN.as_secs_f64() / rate.tokens);
         rates.push(rate.texts);
@@ -307,6 +328,7 @@ async fn drive(
     args: &ServerArgs,
     texts: &Arc<Vec<String>>,
     address: SocketAddr,
+    tenants: &Tenants,
     period: Period,
 ) -> anyhow::Result<Seen> {
     let begins = Instant::now() + period.warm_up;
@@ -316,16 +338,26 @@ async fn drive(
     for _ in 0..(usize::from(args.callers) + usize::from(args.bulk)).div_ceil(CALLERS_A_CONNECTION) {
         channels.push(connect(address).await?);
     }
-    let mut of_caller = channels.iter().cycle().cloned();
-    let caller = |channel| {
+    let shared = channels.clone();
+    let mut of_caller = shared.iter().cycle().cloned();
+    let caller = |channel, key: &Option<Key>| {
         let (texts, next) = (Arc::clone(texts), Arc::clone(&next));
-        Caller { client: client(channel), texts, next, begins, ends }
+        Caller { client: client(channel), key: key.clone(), texts, next, begins, ends }
     };
+    let own = &tenants.own;
     let singles =
-        of_caller.by_ref().take(usize::from(args.callers)).map(|channel| tokio::spawn(caller(channel).call()));
+        of_caller.by_ref().take(usize::from(args.callers)).map(|channel| tokio::spawn(caller(channel, own).call()));
     let singles: Vec<_> = singles.collect();
-    let bulk = of_caller.take(usize::from(args.bulk)).map(|channel| tokio::spawn(caller(channel).call_in_bulk()));
+    let bulk = of_caller.take(usize::from(args.bulk)).map(|channel| tokio::spawn(caller(channel, own).call_in_bulk()));
     let bulk: Vec<_> = bulk.collect();
+    let mut neighbours = Vec::new();
+    for number in 0..usize::from(args.neighbours) {
+        if number % CALLERS_A_CONNECTION == 0 {
+            channels.push(connect(address).await?);
+        }
+        let channel = channels.last().cloned().context("there is no connection")?;
+        neighbours.push(tokio::spawn(caller(channel, &tenants.neighbour).call()));
+    }
     let bar = bar("measuring", period.lasts.as_secs(), args.quiet || args.beside_encoder);
     while Instant::now() < ends {
         tokio::time::sleep(Duration::from_millis(250).min(ends.saturating_duration_since(Instant::now()))).await;
@@ -338,6 +370,9 @@ async fn drive(
     }
     for caller in bulk {
         all.in_bulk += caller.await.context("a caller was interrupted")?;
+    }
+    for caller in neighbours {
+        all.of_neighbours += caller.await.context("a caller was interrupted")?.milliseconds.len();
     }
     Ok(all)
 }
@@ -361,6 +396,8 @@ impl Measured {
             refused: seen.refused,
             failed: seen.failed,
             bulk_texts_per_s: seen.in_bulk as f64 / seconds,
+            neighbours: args.neighbours,
+            neighbours_texts_per_s: seen.of_neighbours as f64 / seconds,
             encoder_texts_per_s: None,
             encoder_share: None,
             rss_mb: None,
@@ -377,9 +414,34 @@ async fn connect(address: SocketAddr) -> anyhow::Result<Channel> {
     endpoint.connect().await.with_context(|| format!("nobody answers at {address} (--address)"))
 }
 
+/// An API key as it is sent.
+type Key = MetadataValue<Ascii>;
+
+/// The keys of those who call; none for a service that asks for none.
+#[derive(Default)]
+struct Tenants {
+    own: Option<Key>,
+    neighbour: Option<Key>,
+}
+
+impl Tenants {
+    /// Makes both keys.
+    fn new(file: &Path) -> anyhow::Result<Self> {
+        let key = |tenant: &str| -> anyhow::Result<Option<Key>> {
+            let roles = [callers::Role::Tag].into_iter().collect();
+            let wanted =
+                NewKey { name: None, tenant: tenant.to_owned(), roles, tokens_per_second: None, burst_tokens: None };
+            let (key, _) = KeyFile::add(file, wanted, Timestamp::now())?;
+            Ok(Some(key.reveal().parse().context("a key that can't be sent")?))
+        };
+        Ok(Self { own: key("own")?, neighbour: key("neighbour")? })
+    }
+}
+
 /// Somebody who sends texts one after the other.
 struct Caller {
     client: TaggingServiceClient<Channel>,
+    key: Option<Key>,
     texts: Arc<Vec<String>>,
     /// Number of the text that is sent next, by whom ever.
     next: Arc<AtomicUsize>,
@@ -392,6 +454,14 @@ impl Caller {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let text = self.texts.get(number % self.texts.len().max(1)).cloned().unwrap_or_default();
         v1::Feedback { id: number.to_string(), text, ..Default::default() }
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(key) = &self.key {
+            request.metadata_mut().insert("x-api-key", key.clone());
+        }
+        request
     }
 
     fn counts_now(&self) -> bool {
@@ -407,6 +477,7 @@ impl Caller {
                 ..Default::default()
             };
             let began = Instant::now();
+            let request = self.request(request);
             let answer = self.client.classify(request).await;
             // As many calls are under way when counting begins as when it ends: each is counted where it ends.
             if !self.counts_now() {
@@ -429,6 +500,7 @@ impl Caller {
         while Instant::now() < self.ends {
             let items = (0..BATCH).map(|_| v1::BatchClassifyItem { feedback: Some(self.feedback()) }).collect();
             let request = v1::BatchClassifyRequest { items, request_id: String::new(), ..Default::default() };
+            let request = self.request(request);
             let Ok(answer) = self.client.batch_classify(request).await else { continue };
             if self.counts_now() {
                 let is_tagged = |result: &&v1::BatchClassifyResult| {
@@ -448,6 +520,7 @@ impl Seen {
         self.refused += other.refused;
         self.failed += other.failed;
         self.in_bulk += other.in_bulk;
+        self.of_neighbours += other.of_neighbours;
     }
 
     fn note(&mut self, status: &Status) {
