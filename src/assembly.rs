@@ -466,7 +466,9 @@ const QDRANT_KEY_VARIABLE: &str = "OTKLIK_QDRANT_API_KEY";
 
 /// How the embedded case store is opened, for vectors of an encoder.
 pub fn edge_options(config: &Config, dimension: usize, encoder_sha256: String) -> EdgeOptions {
-    EdgeOptions { queue_limit: config.cases.queue_limit, ..EdgeOptions::new(dimension, encoder_sha256) }
+    let reserve_bytes = (config.cases.reserve_mb as u64) << 20;
+    let queue_limit = config.cases.queue_limit;
+    EdgeOptions { queue_limit, reserve_bytes, ..EdgeOptions::new(dimension, encoder_sha256) }
 }
 
 /// The embedded case store. Blocks.

@@ -324,6 +324,8 @@ settings! {
         dir: PathBuf = PathBuf::from("./data/cases"), Allowed::Path;
         /// Which texts are kept: the masked ones alone, or the originals too, sealed with the key in the environment's OTKLIK_CASES_KEY.
         texts: KeptTexts = KeptTexts::Masked, OneOf(&["masked", "original"]);
+        /// Megabytes of its disk that stay free: nothing is stored in the embedded store that would leave less. Reading and deleting go on.
+        reserve_mb: usize = 128, Integer(0, 1_048_576);
         /// Where a Qdrant server or cluster answers gRPC, as in http://qdrant:6334; not set, the embedded store is used. A key that it asks for is in the environment's OTKLIK_QDRANT_API_KEY.
         server_url: Option<String> = None, OptionalUrl;
         /// Name of the store on the server.

@@ -104,6 +104,14 @@ pub enum CaseStoreError {
         /// The limit.
         limit: usize,
     },
+    /// The disk of the store has no room for what was to be stored; nothing was. Reading and deleting go on.
+    #[error("the disk of the case store is full: {free_mb} MB are free, {needed_mb} MB would have to be (cases.reserve_mb)")]
+    Full {
+        /// Megabytes that are free.
+        free_mb: u64,
+        /// Megabytes that would have to be.
+        needed_mb: u64,
+    },
     /// The store broke or is closed; the call may be tried again.
     #[error("the case store is not available: {0}")]
     Unavailable(String),

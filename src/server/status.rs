@@ -160,7 +160,7 @@ pub(super) fn of_cases(error: CaseStoreError) -> Status {
     match error {
         CaseStoreError::Invalid { field, problem } => Faults::one(field, problem),
         CaseStoreError::NotFound { .. } => Status::not_found(error.to_string()),
-        CaseStoreError::Busy { .. } => overloaded(error.to_string()),
+        CaseStoreError::Busy { .. } | CaseStoreError::Full { .. } => overloaded(error.to_string()),
         CaseStoreError::Open { .. } | CaseStoreError::Unavailable(_) => {
             tracing::error!(reason = %error, "case store not available");
             retryable(Code::Unavailable, "the case store is not available")
@@ -329,6 +329,7 @@ mod tests {
             (of_writer(WriterError::Failed("secret".into())), Code::Internal, "a fault of the service"),
             (of_cases(CaseStoreError::NotFound { id: "a".into() }), Code::NotFound, "no case \"a\""),
             (of_cases(CaseStoreError::Busy { waiting: 2, limit: 2 }), Code::ResourceExhausted, "busy"),
+            (of_cases(CaseStoreError::Full { free_mb: 1, needed_mb: 2 }), Code::ResourceExhausted, "1 MB are free"),
             (of_cases(CaseStoreError::Unavailable("secret".into())), Code::Unavailable, "not available"),
             (
                 of_cases(CaseStoreError::Open { folder: "secret".into(), problem: String::new() }),

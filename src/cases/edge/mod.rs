@@ -15,6 +15,7 @@ mod mapping;
 mod migrate;
 mod owner;
 mod records;
+mod room;
 #[cfg(test)]
 pub(crate) mod sample;
 mod snapshot;
@@ -41,6 +42,7 @@ use self::mapping::{engine_filter, leaving_out};
 pub use self::migrate::{Embed, migrate};
 use self::owner::{Command, CopyFolder, Owner, Rhythm, Shared};
 pub use self::records::SnapshotRecord;
+use self::room::{NoRoom, Purpose, Room};
 use super::point::point_id;
 use super::{
     Amendment, Case, CaseFilter, CasePage, CaseStore, CaseStoreError, Erasure, NewCase, RetagOutcome, Retagging,
@@ -67,10 +69,13 @@ pub struct EdgeOptions {
     /// Size of the vectors of a part of the store from which on an index is built for it, in kB: searching less one by one is as
     /// fast. Not 0.
     pub index_from_kb: usize,
+    /// Bytes that the disk keeps free: storing is refused as `Full` before it would have less.
+    pub reserve_bytes: u64,
 }
 
 impl EdgeOptions {
-    /// The usual options for an encoder: 256 calls may wait, a flush every 10 seconds or 10,000 cases.
+    /// The usual options for an encoder: 256 calls may wait, a flush every 10 seconds or 10,000 cases, 128 MB of the disk stay
+    /// free.
     pub fn new(dimension: usize, encoder_sha256: impl Into<String>) -> Self {
         Self {
             dimension,
@@ -80,6 +85,7 @@ impl EdgeOptions {
             flush_after_ops: 10_000,
             index_after_ops: 5_000,
             index_from_kb: 10_000,
+            reserve_bytes: 128 << 20,
         }
     }
 
@@ -110,21 +116,29 @@ impl EdgeStore {
     /// crash. The folder is made if only it is missing.
     ///
     /// # Errors
-    /// `Open`: the folder can't be made or written, another process has it open, it holds vectors of another encoder, or it is
-    /// damaged.
+    /// `Open`: the folder can't be made or written, another process has it open, it holds vectors of another encoder, it is damaged,
+    /// or its disk is full.
     pub fn open(folder: &Path, options: EdgeOptions) -> Result<EdgeStore, CaseStoreError> {
         let path = folder.to_owned();
         let shape = options.shape();
         let EdgeOptions {
-            dimension, encoder_sha256, queue_limit, flush_every, flush_after_ops, index_after_ops, ..
+            dimension,
+            encoder_sha256,
+            queue_limit,
+            flush_every,
+            flush_after_ops,
+            index_after_ops,
+            reserve_bytes,
+            ..
         } = options;
         let mut folder = StoreFolder::lock(folder, dimension, &encoder_sha256)?;
+        check_room(&folder, reserve_bytes)?;
         let (engine, journal) = if folder.is_complete() { load(&folder, shape)? } else { create(&mut folder, shape)? };
         let queue_limit = queue_limit.max(1);
         let (commands, receiver) = sync_channel(queue_limit);
         let shared = Arc::new(Shared::new(engine));
         let rhythm = Rhythm { flush_every, flush_after_ops, index_after_ops };
-        let owner = Owner::new(shared.clone(), receiver, journal, folder, shape, rhythm);
+        let owner = Owner::new(shared.clone(), receiver, journal, folder, reserve_bytes, shape, rhythm);
         let owner = std::thread::Builder::new()
             .name("case-store".to_owned())
             .spawn(move || owner.run())
@@ -345,6 +359,21 @@ impl Drop for EdgeStore {
         drop(self.commands.take());
         self.join_owner();
     }
+}
+
+/// A new store takes its first files, and one that crashed what its journal holds, before anybody asks for anything.
+fn check_room(folder: &StoreFolder, reserve_bytes: u64) -> Result<(), CaseStoreError> {
+    let unread = |error: std::io::Error| folder.error(format!("it can't be told how much room its disk has: {error}"));
+    let (purpose, bytes) = match folder.is_complete() {
+        true => (Purpose::Deleting, std::fs::metadata(folder.journal()).map_or(0, |journal| journal.len())),
+        false => (Purpose::Storing, 0),
+    };
+    let room = Room::new(folder.path(), reserve_bytes).take(purpose, bytes).map_err(unread)?;
+    room.map_err(|NoRoom { free_mb, needed_mb }| {
+        folder.error(format!(
+            "its disk has {free_mb} MB free and needs {needed_mb} MB (cases.reserve_mb); make room on it"
+        ))
+    })
 }
 
 /// Makes an empty store; until it is noted as complete, nothing can have been stored in it.

@@ -22,6 +22,7 @@ use super::change::{Change, StoredCase};
 use super::engine::{Engine, EngineFault, Shape};
 use super::folder::StoreFolder;
 use super::journal::{Journal, JournalFault};
+use super::room::{NoRoom, Purpose, Room};
 use crate::cases::plan::{self, UpsertPlan};
 use crate::cases::point::point_id;
 use crate::cases::{
@@ -124,6 +125,12 @@ enum GroupFault {
     /// Before anything was written: the commands may be tried again.
     #[error("{0}")]
     Planning(EngineFault),
+    /// Before anything was written: the disk can't be looked at.
+    #[error("could not look how much room the disk has: {0}")]
+    Looking(std::io::Error),
+    /// Before anything was written: the disk has no room for it.
+    #[error("the disk is full")]
+    Full(NoRoom),
     /// The journal failed.
     #[error("could not write the journal: {0}")]
     Journal(JournalFault),
@@ -133,6 +140,23 @@ enum GroupFault {
     /// A bug here.
     #[error("the store's own thread panicked")]
     Panic,
+}
+
+/// Why a group of commands was not done, for each of them to hear.
+enum Refused {
+    Full(NoRoom),
+    Unavailable(String),
+}
+
+impl Refused {
+    fn to_error(&self) -> CaseStoreError {
+        match self {
+            Refused::Full(NoRoom { free_mb, needed_mb }) => {
+                CaseStoreError::Full { free_mb: *free_mb, needed_mb: *needed_mb }
+            }
+            Refused::Unavailable(reason) => CaseStoreError::Unavailable(reason.clone()),
+        }
+    }
 }
 
 /// What a command did, to be said when it is safe.
@@ -161,6 +185,7 @@ pub(super) struct Owner {
     commands: Receiver<Command>,
     journal: Journal,
     folder: StoreFolder,
+    room: Room,
     shape: Shape,
     rhythm: Rhythm,
     /// Cases written or deleted since the last flush.
@@ -180,6 +205,7 @@ impl Owner {
         commands: Receiver<Command>,
         journal: Journal,
         folder: StoreFolder,
+        reserve_bytes: u64,
         shape: Shape,
         rhythm: Rhythm,
     ) -> Self {
@@ -187,6 +213,7 @@ impl Owner {
             shared,
             commands,
             journal,
+            room: Room::new(folder.path(), reserve_bytes),
             folder,
             shape,
             rhythm,
@@ -284,13 +311,15 @@ impl Owner {
             return;
         }
         let result = match self.shared.broken() {
-            Some(reason) => Err(reason.to_owned()),
-            None => self.write_guarded(&mut group).map_err(|fault| {
-                let reason = fault.to_string();
-                if !matches!(fault, GroupFault::Planning(_)) {
+            Some(reason) => Err(Refused::Unavailable(reason.to_owned())),
+            None => self.write_guarded(&mut group).map_err(|fault| match fault {
+                GroupFault::Full(room) => Refused::Full(room),
+                GroupFault::Planning(_) | GroupFault::Looking(_) => Refused::Unavailable(fault.to_string()),
+                GroupFault::Journal(_) | GroupFault::Applying(_) | GroupFault::Panic => {
+                    let reason = fault.to_string();
                     self.declare_broken(&reason);
+                    Refused::Unavailable(reason)
                 }
-                reason
             }),
         };
         match result {
@@ -309,8 +338,8 @@ impl Owner {
                 }
                 self.schedule_flush();
             }
-            Err(reason) => {
-                let error = || CaseStoreError::Unavailable(reason.clone());
+            Err(refused) => {
+                let error = || refused.to_error();
                 for command in group {
                     match command {
                         Command::Upsert { reply, .. } => drop(reply.send(Err(error()))),
@@ -337,6 +366,12 @@ impl Owner {
             return Ok(outcomes);
         }
         let records: Vec<Vec<u8>> = changes.iter().map(Change::encode).collect();
+        let bytes = records.iter().map(|record| record.len() as u64).sum();
+        let purpose = match changes.iter().all(|change| matches!(change, Change::Delete(_))) {
+            true => Purpose::Deleting,
+            false => Purpose::Storing,
+        };
+        self.room.take(purpose, bytes).map_err(GroupFault::Looking)?.map_err(GroupFault::Full)?;
         self.journal.append(&records).map_err(GroupFault::Journal)?;
         let count = changes.iter().map(Change::len).sum::<usize>();
         self.unflushed += count;
@@ -399,6 +434,14 @@ impl Owner {
     fn optimise(&mut self) {
         if self.unindexed < self.rhythm.index_after_ops || self.is_optimising() {
             return;
+        }
+        match self.room.for_a_copy() {
+            Ok(Ok(())) => {}
+            // Searches stay right without it, and grow slower; it is tried again with the next flush.
+            Ok(Err(NoRoom { free_mb, needed_mb })) => {
+                return tracing::warn!(free_mb, needed_mb, "the disk has no room for the index of the case store");
+            }
+            Err(error) => return tracing::warn!(%error, "could not look how much room the disk has"),
         }
         let optimiser = match self.shared.with_engine(Engine::optimiser) {
             Ok(optimiser) => optimiser,
@@ -595,7 +638,7 @@ mod tests {
         let shared = Arc::new(Shared::new(engine));
         let hour = Duration::from_secs(3_600);
         let never = Rhythm { flush_every: hour, flush_after_ops: usize::MAX, index_after_ops: usize::MAX };
-        let owner = Owner::new(shared, receiver, journal, folder, shape, never);
+        let owner = Owner::new(shared, receiver, journal, folder, 0, shape, never);
         Fixture { _parent: parent, commands, owner }
     }
 

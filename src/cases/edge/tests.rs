@@ -665,3 +665,31 @@ async fn a_store_of_another_encoder_or_format_is_migrated_with_all_that_it_holds
     assert!(page.cases.iter().all(|stored| (stored.vector[0] - 0.6).abs() < 1e-6), "{page:?}");
     store.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_full_disk_refuses_what_is_stored_and_nothing_else() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("cases");
+    let store = EdgeStore::open(&folder, options()).unwrap();
+    store.upsert(&tenant(), vec![new("1", 0.0), new("2", 10.0)]).await.unwrap();
+    store.close().await.unwrap();
+
+    let full = EdgeOptions { reserve_bytes: u64::MAX / 8, ..options() };
+    let store = EdgeStore::open(&folder, full.clone()).unwrap();
+    for _ in 0..2 {
+        let refused = store.upsert(&tenant(), vec![new("3", 20.0)]).await.unwrap_err();
+        let CaseStoreError::Full { free_mb, needed_mb } = refused else { panic!("{refused:?}") };
+        assert!(free_mb < needed_mb, "{free_mb} {needed_mb}");
+    }
+    assert_eq!(store.get(&tenant(), "1").await.unwrap().id, "1");
+    let first = CaseFilter { ids: vec!["1".to_owned()], ..CaseFilter::default() };
+    assert_eq!(store.delete(&tenant(), &first).await.unwrap(), 1);
+    store.close().await.unwrap();
+
+    let refused = EdgeStore::open(&parent.path().join("new"), full).unwrap_err();
+    assert!(refused.to_string().contains("make room"), "{refused}");
+
+    let store = EdgeStore::open(&folder, options()).unwrap();
+    assert_eq!(store.upsert(&tenant(), vec![new("3", 20.0)]).await.unwrap(), [UpsertOutcome::Created]);
+    assert_eq!(store.count(&tenant(), &CaseFilter::default()).await.unwrap(), 2);
+}

@@ -243,7 +243,9 @@ where
     let mut pause = Duration::from_millis(20);
     loop {
         match ask().await {
-            Err(CaseStoreError::Busy { .. } | CaseStoreError::Unavailable(_)) if Instant::now() < give_up => {
+            Err(CaseStoreError::Busy { .. } | CaseStoreError::Full { .. } | CaseStoreError::Unavailable(_))
+                if Instant::now() < give_up =>
+            {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
