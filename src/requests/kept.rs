@@ -7,8 +7,11 @@ use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Tab
 
 use super::{Hash, StorageError};
 
-/// Key: hash of a call's name. Value: when it was answered (in microseconds), the hash of what it asked, and the answer.
-const ANSWERS: TableDefinition<&[u8; 32], (i64, &[u8; 32], &[u8])> = TableDefinition::new("answers");
+/// When a call was answered (in microseconds), the hash of what it asked, and the answer.
+type Answered = (i64, &'static [u8; 32], &'static [u8]);
+
+/// Key: hash of a call's name.
+const ANSWERS: TableDefinition<&[u8; 32], Answered> = TableDefinition::new("answers");
 
 /// Key: when (in microseconds) which call was answered.
 const ORDER: TableDefinition<(i64, &[u8; 32]), ()> = TableDefinition::new("order");
