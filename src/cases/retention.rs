@@ -1,5 +1,7 @@
 //! How long cases are kept: by kind, in days since they were stored.
 
+use std::time::Instant;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{CaseFilter, CasePage, CaseStore, CaseStoreError, TenantId};
@@ -7,6 +9,26 @@ use crate::feedback::FeedbackKind;
 
 /// Cases that are listed at a time.
 const PAGE: usize = 500;
+
+/// How far the clock may go otherwise than time does between two looks at it.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Notices that the clock was set: nothing should be deleted by a clock that has just leapt a year ahead.
+#[derive(Debug, Default)]
+pub struct ClockWatch {
+    last: Option<(Instant, Timestamp)>,
+}
+
+impl ClockWatch {
+    /// True if the clock, which shows `now`, went as time did since the last look, ten minutes more or less. A first look is taken on
+    /// trust, and so is what the clock shows from the next look on.
+    pub fn is_steady(&mut self, at: Instant, now: Timestamp) -> bool {
+        let Some((last_at, last)) = self.last.replace((at, now)) else { return true };
+        let passed = SignedDuration::try_from(at.saturating_duration_since(last_at)).unwrap_or(SignedDuration::MAX);
+        let leapt = now.duration_since(last).checked_sub(passed).unwrap_or(SignedDuration::MAX);
+        leapt.abs() <= CLOCK_TOLERANCE
+    }
+}
 
 /// How long cases of each kind are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -94,5 +116,26 @@ async fn corrected(
         if from.is_none() {
             return Ok(ids);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_leaps_is_noticed_once_and_then_believed() {
+        let (start, noon) = (Instant::now(), Timestamp::UNIX_EPOCH + SignedDuration::from_hours(500_000));
+        let (hour, hour_of_clock) = (Duration::from_secs(3_600), SignedDuration::from_hours(1));
+        let mut clock = ClockWatch::default();
+        assert!(clock.is_steady(start, noon));
+        assert!(clock.is_steady(start + hour, noon + hour_of_clock + SignedDuration::from_mins(5)));
+        let year = SignedDuration::from_hours(24 * 365);
+        assert!(!clock.is_steady(start + hour * 2, noon + hour_of_clock * 2 + year));
+        assert!(clock.is_steady(start + hour * 3, noon + hour_of_clock * 3 + year));
+        assert!(!clock.is_steady(start + hour * 4, noon), "set back");
+        assert!(!clock.is_steady(start + hour * 5, noon), "it stands still");
     }
 }

@@ -11,7 +11,7 @@ use otklik::assembly::{self, AssemblyError, EngineMaker, PromptWriter, ServingPa
 use otklik::assist::Writer;
 use otklik::audit::AuditLog;
 use otklik::callers::{Callers, CallersError, ReloadError};
-use otklik::cases::retention::Retention;
+use otklik::cases::retention::{ClockWatch, Retention};
 use otklik::cases::{CaseStore, CaseStoreError, TenantId};
 use otklik::config::Config;
 use otklik::inference::LanguageModel;
@@ -256,8 +256,13 @@ fn keep_expiring(config: &Config, cases: Arc<dyn CaseStore>, tagger: Arc<dyn Tag
             return;
         }
         let mut every = tokio::time::interval(EXPIRY_INTERVAL);
+        let mut clock = ClockWatch::default();
         loop {
             every.tick().await;
+            if !clock.is_steady(std::time::Instant::now(), Timestamp::now()) {
+                tracing::error!("the clock was set: cases whose time would be over by it are left for another hour");
+                continue;
+            }
             match cases.tenants().await {
                 Ok(tenants) => {
                     for tenant in tenants {

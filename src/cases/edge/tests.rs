@@ -686,7 +686,7 @@ async fn a_full_disk_refuses_what_is_stored_and_nothing_else() {
     assert_eq!(store.delete(&tenant(), &first).await.unwrap(), 1);
     store.close().await.unwrap();
 
-    let refused = EdgeStore::open(&parent.path().join("new"), full).unwrap_err();
+    let refused = EdgeStore::open(&parent.path().join("new"), full).err().unwrap();
     assert!(refused.to_string().contains("make room"), "{refused}");
 
     let store = EdgeStore::open(&folder, options()).unwrap();
