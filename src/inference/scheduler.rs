@@ -470,7 +470,11 @@ impl Shared {
         // A thread that has nothing to do comes while the texts are split into tokens.
         let offer = if lane == Lane::Interactive { self.offer(&jobs) } else { None };
         let mut waiting: Vec<(Arc<Encoder>, Waiting)> = Vec::with_capacity(jobs.len());
-        for job in jobs {
+        let tokens: usize = jobs.iter().map(|job| job.tokens).sum();
+        for (index, job) in jobs.into_iter().enumerate() {
+            if index > 0 {
+                give_way(tokens);
+            }
             match job.work {
                 // What panics has answered its caller.
                 Work::Task(task) => task(),
@@ -523,7 +527,10 @@ impl Shared {
         };
         match outputs {
             Ok(Ok(outputs)) => {
-                let finished = waiting.into_iter().zip(outputs).map(|(waiting, output)| (waiting.finish)(Ok(output)));
+                let finished = waiting.into_iter().zip(outputs).map(|(waiting, output)| {
+                    give_way();
+                    (waiting.finish)(Ok(output))
+                });
                 let deliveries: Vec<Delivery> = finished.collect();
                 deliveries.into_iter().for_each(|deliver| deliver());
             }

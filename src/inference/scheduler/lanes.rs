@@ -129,7 +129,8 @@ impl<W> Lanes<W> {
 struct Turns<W> {
     /// Parties that wait, and those that were served ahead of others and are gone; few.
     parties: Vec<Served<W>>,
-    /// Where the party stood that was served last: whoever comes anew stands there, with neither debt nor claim.
+    /// Where the party stood with whose work the last turn began: whoever comes anew stands there, with neither debt nor claim. While
+    /// a long turn lasts he may have as much as it took.
     now: f64,
 }
 
@@ -177,15 +178,17 @@ impl<W> Turns<W> {
     /// The jobs whose turn it is, of parties that may: at least one, and as many more as stay within so many tokens.
     fn take(&mut self, tokens: usize, may: impl Fn(Party) -> bool) -> Vec<Job<W>> {
         let mut jobs = Vec::new();
-        let (mut taken, mut now) = (0, self.now);
+        let mut taken = 0;
         while let Some(served) = self.first().filter(|served| may(served.party)) {
             let Some(job) = served.jobs.pop_front_if(|job| taken == 0 || taken + job.tokens <= tokens) else { break };
-            taken += job.tokens.max(1);
-            now = served.tokens;
+            let began = served.tokens;
             served.tokens += job.tokens.max(1) as f64;
+            if taken == 0 {
+                self.now = self.now.max(began);
+            }
+            taken += job.tokens.max(1);
             jobs.push(job);
         }
-        self.now = self.now.max(now);
         // Whoever comes again stands where he would without being remembered.
         self.parties.retain(|served| !served.jobs.is_empty() || served.tokens > self.now);
         jobs
@@ -273,6 +276,20 @@ mod tests {
         }
         let turns: Vec<u64> = std::iter::from_fn(|| next(&mut lanes)).collect();
         assert_eq!(turns, [2, 1, 2, 1, 2, 1]);
+    }
+
+    #[test]
+    fn while_a_long_turn_lasts_another_has_as_much_one_piece_after_the_other() {
+        let mut lanes = Lanes::new(0.0);
+        (0..20).for_each(|_| lanes.push(Lane::Interactive, of(1, 50)));
+        assert_eq!(lanes.take(500).unwrap().1.len(), 10);
+        let mut before = 0;
+        for _ in 0..20 {
+            // Each time he waits for the answer first.
+            lanes.push(Lane::Interactive, of(2, 50));
+            before += lanes.take_interactive_before(&[Party(1)], 50).len();
+        }
+        assert_eq!(before, 10, "pieces of 50 tokens beside a turn of 500");
     }
 
     #[test]
