@@ -79,7 +79,8 @@ fn a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one() {
     let mut seed = number("OTKLIK_KILL_SEED").unwrap_or(clock);
     let rows = number("OTKLIK_KILL_ROWS").unwrap_or(300);
     println!("OTKLIK_KILL_SEED={seed} OTKLIK_KILLS={kills} OTKLIK_KILL_ROWS={rows}");
-    let part_rows = (rows / 43).to_string();
+    // So small that a run gets some of them done before it is killed.
+    let part_rows = (rows / 43.max(kills * 4)).max(1).to_string();
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path();
     inputs(folder, rows as usize);
