@@ -82,11 +82,6 @@ impl RawConnection {
     pub fn sender(&self) -> RawSender {
         RawSender(self.send.clone())
     }
-
-    /// True if it broke or was closed.
-    pub fn is_closed(&self) -> bool {
-        self.driver.is_finished()
-    }
 }
 
 impl Drop for RawConnection {

@@ -108,7 +108,14 @@ impl Run {
         });
         let message = v1::UpsertCasesRequest { items: items.collect(), request_id: format!("store-{revision}") };
         held.iter().for_each(|held| held.begin(change));
-        let results = self.again(async || self.upsert_once(tenant, message.clone()).await).await?.results;
+        let mut tries = Tries::default();
+        let results = loop {
+            match self.upsert_once(tenant, message.clone()).await {
+                Ok(answer) => break answer.results,
+                Err(status) if !tries.has_another(&status).await => return Err(status),
+                Err(_) => {}
+            }
+        };
         let is_whole = results.len() == held.len();
         self.promises.check(Promise::WriteKept, is_whole, || {
             format!("UpsertCases of {} items has {} results", held.len(), results.len())
@@ -154,18 +161,6 @@ impl Run {
         answer.map(tonic::Response::into_inner)
     }
 
-    /// Makes a named call until it is answered, a few times at most.
-    async fn again<T>(&self, call: impl AsyncFn() -> Result<T, Status>) -> Result<T, Status> {
-        let mut tries = 1;
-        loop {
-            match call().await {
-                Err(_) if tries < TRIES => tokio::time::sleep(Duration::from_millis(300 * tries)).await,
-                ended => return ended,
-            }
-            tries += 1;
-        }
-    }
-
     /// Corrects the topics of a case.
     pub async fn correct(&self, random: &mut ChaCha8Rng) {
         let Some(held) = self.any_case(random, CORRECTED_ONE_OF) else { return };
@@ -183,7 +178,13 @@ impl Run {
         };
         let may_be_absent = held.may_be().contains(&State::Absent);
         held.begin(change);
-        let answer = self.again(async || self.correct_once(tenant, message.clone(), may_be_absent).await).await;
+        let mut tries = Tries::default();
+        let answer = loop {
+            match self.correct_once(tenant, message.clone(), may_be_absent).await {
+                Err(status) if tries.has_another(&status).await => {}
+                ended => break ended,
+            }
+        };
         match answer {
             Ok(case) => {
                 let at = case.correction.and_then(|correction| correction.corrected_at);
@@ -226,7 +227,13 @@ impl Run {
             ..Default::default()
         };
         held.begin(Change::Delete);
-        let answer = self.again(async || self.delete_once(tenant, message.clone()).await).await;
+        let mut tries = Tries::default();
+        let answer = loop {
+            match self.delete_once(tenant, message.clone()).await {
+                Err(status) if tries.has_another(&status).await => {}
+                ended => break ended,
+            }
+        };
         let Ok(answer) = answer else { return };
         // Of a case that was there, one is deleted, unless a try before this one deleted it and died before it could keep its answer.
         self.promises.check(Promise::WriteKept, answer.deleted_count <= u64::from(may_be_stored), || {
@@ -320,6 +327,22 @@ impl Run {
             }
         });
         reading.buffer_unordered(READ_TOGETHER).collect::<Vec<()>>().await;
+    }
+}
+
+/// How often a named call was made whose answer did not come.
+#[derive(Default)]
+struct Tries(u64);
+
+impl Tries {
+    /// Waits a moment if the call may be made once more.
+    async fn has_another(&mut self, status: &Status) -> bool {
+        self.0 += 1;
+        if self.0 >= TRIES || status.code() == Code::NotFound {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(300 * self.0)).await;
+        true
     }
 }
 
