@@ -3,9 +3,17 @@
 mod cases;
 mod encoder;
 mod language_model;
+#[cfg(target_os = "linux")]
+mod overload;
+#[cfg(target_os = "linux")]
+mod raw_calls;
 mod retag;
 mod search;
 mod server;
+#[cfg(target_os = "linux")]
+mod service;
+#[cfg(target_os = "linux")]
+mod soak;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +33,12 @@ pub enum BenchCommand {
     LanguageModel(language_model::LanguageModelArgs),
     /// Measure the service over gRPC: texts a second, and latency, also while batches are worked through
     Server(server::ServerArgs),
+    /// Measure the service when more is asked than it can answer: what it still answers, how fast it refuses, how soon it is well again
+    #[cfg(target_os = "linux")]
+    Overload(overload::OverloadArgs),
+    /// Soak the service: load for long, with faults, and everything that it promises held against what it does
+    #[cfg(target_os = "linux")]
+    Soak(soak::SoakArgs),
     /// Measure the embedded case store: storing, searching, opening again, and how many of the truly nearest are found
     Cases(cases::CasesArgs),
     /// Measure re-tagging of the embedded case store: by the heads alone, and with reading and writing
@@ -39,6 +53,10 @@ pub fn run(command: BenchCommand, config: Config) -> anyhow::Result<ExitCode> {
         BenchCommand::Encoder(args) => encoder::run(&args, config),
         BenchCommand::LanguageModel(args) => language_model::run(&args, config),
         BenchCommand::Server(args) => server::run(&args, config),
+        #[cfg(target_os = "linux")]
+        BenchCommand::Overload(args) => overload::run(&args, config),
+        #[cfg(target_os = "linux")]
+        BenchCommand::Soak(args) => soak::run(&args, &config),
         BenchCommand::Cases(args) => cases::run(&args),
         BenchCommand::Retag(args) => retag::run(&args, config),
         BenchCommand::Search(args) => search::run(&args, config),
@@ -92,7 +110,12 @@ fn quantile(rising: &[f64], share: f64) -> f64 {
 
 /// Memory of this process that is in use now, in MB (Linux only).
 fn resident_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    resident_mb_of("self")
+}
+
+/// Memory of a process, given by its id, that is in use now, in MB (Linux only).
+fn resident_mb_of(process: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().trim_end_matches(" kB");
     kilobytes.trim().parse::<f64>().ok().map(|kilobytes| kilobytes / 1024.0)
 }

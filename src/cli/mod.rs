@@ -345,7 +345,9 @@ fn start_log(config: &Config, quiet: Option<LogLevel>) {
     };
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(format!("otklik={level},warn,qdrant_edge=error")));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that can't be written, as on a full disk, is lost: told on standard error it would be a panic wherever it was logged.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false);
+    let builder = builder.with_env_filter(filter).with_writer(std::io::stderr);
     let builder = builder.with_ansi(std::io::stderr().is_terminal()).with_target(false);
     match config.log.format {
         LogFormat::Human => builder.init(),

@@ -8,6 +8,7 @@
 
 mod lanes;
 mod offer;
+mod pace;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use super::{EncodePlan, Encoder, InferenceError, PassOutput};
 use lanes::{Job, Lanes};
 pub use lanes::{Lane, Party, Place};
 use offer::{MEMBERS, Offer};
+use pace::Pace;
 use room::{NoRoom, Room};
 
 /// Most tokens that go through the encoder together.
@@ -107,12 +109,25 @@ type Finish = Box<dyn FnOnce(Result<PassOutput, InferenceError>) -> Delivery + S
 /// answers on one connection leave in one write.
 type Delivery = Box<dyn FnOnce() + Send>;
 
+/// The first look at a text, if it is wanted still when the turn is over, which it will be at this moment.
+type Begin = Box<dyn FnOnce(Instant) -> Seen + Send>;
+
+/// What the first look at a text came to.
+enum Seen {
+    /// It goes through the encoder.
+    Waits(Box<Waiting>),
+    /// It is answered, or nobody wants it any more.
+    Done,
+    /// It would have been late.
+    LeftOut,
+}
+
 /// What a job does.
 enum Work {
     /// Something by itself.
     Task(Box<dyn FnOnce() + Send>),
     /// The first look at a text; what it leaves goes through the encoder with others.
-    Encode { encoder: Arc<Encoder>, begin: Box<dyn FnOnce() -> Option<Waiting> + Send> },
+    Encode { encoder: Arc<Encoder>, begin: Begin },
 }
 
 /// A fixed number of computing threads behind a bounded queue.
@@ -129,6 +144,8 @@ struct Shared {
     room: Arc<Room>,
     batches: AtomicU64,
     batch_tokens: AtomicU64,
+    /// Of turns of single requests, and of turns of work in bulk.
+    paces: [Pace; 2],
     options: PoolOptions,
 }
 
@@ -182,12 +199,12 @@ struct Reply<T> {
 }
 
 impl<T> Reply<T> {
-    /// Whether the work is still wanted; tells the caller if it is late.
-    fn if_wanted(self, deadline: Option<Instant>) -> Option<Self> {
+    /// Whether work that will be done then is still wanted; tells the caller if it is late.
+    fn if_wanted(self, deadline: Option<Instant>, done: Instant) -> Option<Self> {
         if self.sender.is_closed() {
             return None;
         }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if deadline.is_some_and(|deadline| done >= deadline) {
             self.send(Err(PoolError::DeadlineExceeded));
             return None;
         }
@@ -227,6 +244,7 @@ impl ComputePool {
             room: Arc::new(Room::new(options.queue_tokens, options.party_share)),
             batches: AtomicU64::new(0),
             batch_tokens: AtomicU64::new(0),
+            paces: Default::default(),
             options: PoolOptions { threads, ..options },
         });
         let mut pool = Self { shared, threads: Vec::with_capacity(threads), whole: OnceLock::new() };
@@ -273,7 +291,7 @@ impl ComputePool {
         let place = place.into();
         let (reply, receiver) = self.reply(place.party, tokens)?;
         let task = move || {
-            if let Some(reply) = reply.if_wanted(deadline) {
+            if let Some(reply) = reply.if_wanted(deadline, Instant::now()) {
                 let answer = guarded(work);
                 reply.send(answer);
             }
@@ -298,23 +316,27 @@ impl ComputePool {
     ) -> Result<T, PoolError> {
         let place = place.into();
         let (reply, receiver) = self.reply(place.party, tokens)?;
-        let begin = move || {
-            let reply = reply.if_wanted(deadline)?;
+        let begin = move |done: Instant| {
+            let was_in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
+            let Some(reply) = reply.if_wanted(deadline, done) else {
+                let left_out = was_in_time && deadline.is_some_and(|deadline| done >= deadline);
+                return if left_out { Seen::LeftOut } else { Seen::Done };
+            };
             match guarded(begin) {
                 Ok(Begun::Encode { plan, pass, finish }) => {
                     let finish = move |output| -> Delivery {
                         let answer = guarded(|| finish(output));
                         Box::new(move || reply.send(answer))
                     };
-                    Some(Waiting { plan, pass, finish: Box::new(finish) })
+                    Seen::Waits(Box::new(Waiting { plan, pass, finish: Box::new(finish) }))
                 }
                 Ok(Begun::Done(answer)) => {
                     reply.send(Ok(answer));
-                    None
+                    Seen::Done
                 }
                 Err(error) => {
                     reply.send(Err(error));
-                    None
+                    Seen::Done
                 }
             }
         };
@@ -470,16 +492,31 @@ impl Shared {
         // A thread that has nothing to do comes while the texts are split into tokens.
         let offer = if lane == Lane::Interactive { self.offer(&jobs) } else { None };
         let mut waiting: Vec<(Arc<Encoder>, Waiting)> = Vec::with_capacity(jobs.len());
-        let tokens: usize = jobs.iter().map(|job| job.tokens).sum();
+        let [interactive, bulk] = &self.paces;
+        let pace = if lane == Lane::Interactive { interactive } else { bulk };
+        let brought: usize = jobs.iter().map(|job| job.tokens).sum();
+        let began = Instant::now();
+        let done = began + pace.of(brought);
+        let (mut tokens, mut left_out) = (0, false);
         for (index, job) in jobs.into_iter().enumerate() {
             if index > 0 {
-                give_way(tokens);
+                give_way(brought);
             }
             match job.work {
                 // What panics has answered its caller.
                 Work::Task(task) => task(),
-                Work::Encode { encoder, begin } => waiting.extend(begin().map(|waiting| (encoder, waiting))),
+                Work::Encode { encoder, begin } => match begin(done) {
+                    Seen::Waits(text) => {
+                        tokens += job.tokens;
+                        waiting.push((encoder, *text));
+                    }
+                    Seen::Done => {}
+                    Seen::LeftOut => left_out = true,
+                },
             }
+        }
+        if left_out {
+            pace.sink();
         }
         if let Some(offer) = &offer
             && waiting.is_empty()
@@ -493,6 +530,9 @@ impl Shared {
             let together: Vec<Waiting> = same.into_iter().map(|(_, waiting)| waiting).chain([first]).collect();
             self.encode(&encoder, &give_way, offer.as_ref(), together);
             waiting = others;
+        }
+        if tokens > 0 {
+            pace.note(tokens, began.elapsed());
         }
     }
 

@@ -19,6 +19,9 @@ const ORDER: TableDefinition<(i64, &[u8; 32]), ()> = TableDefinition::new("order
 /// Old ones that one write forgets at most: more than it adds, so that they grow fewer.
 const FORGOTTEN_AT_ONCE: usize = 64;
 
+/// Memory that the file may take for caching, in bytes: answers are written once and seldom read.
+const CACHE_BYTES: usize = 16 << 20;
+
 /// How many answers are kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeptLimits {
@@ -42,7 +45,8 @@ impl Kept {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| fault(error.to_string()))?;
         }
-        let database = Database::create(path).map_err(|error| fault(error.to_string()))?;
+        let database =
+            Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|error| fault(error.to_string()))?;
         let make = || -> Result<(), redb::Error> {
             let transaction = database.begin_write()?;
             transaction.open_table(ANSWERS)?;

@@ -2,14 +2,16 @@
 //!
 //! In this order: who is not known, or may not, is refused, so that strangers take nobody's place; a draining service refuses, a full
 //! one refuses (so that callers retry elsewhere instead of waiting), then the call runs under its deadline and behind a panic guard.
-//! The permit is held until the last byte of the response. Calls of the standard services (health, reflection) are not counted and
+//! The permit is held until the last byte of the response. What is turned away for load costs as little as may be: nothing of it is read,
+//! and it is told in the log once a second for all of them together. Calls of the standard services (health, reflection) are not counted and
 //! not refused for load: a prober must get its answer under it.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -28,12 +30,15 @@ use super::drain::Drain;
 use super::places::{NoPlace, Permit, Places};
 use super::{status, wire};
 use crate::audit::AuditLog;
-use crate::callers::{Budgets, Caller, Callers, Refusal};
+use crate::callers::{Budgets, Caller, Callers, Refusal, Role};
 use crate::config::ServerConfig;
 use crate::telemetry::Metrics;
 
 /// Paths of our own services begin with this.
 pub(super) const OWN_SERVICES: &str = "/otklik.";
+
+/// How often calls that are turned away are told in the log, all together.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// Wraps a service in a [`Guard`].
 #[derive(Clone)]
@@ -47,6 +52,7 @@ pub(super) struct GuardLayer {
     audit: Option<Arc<AuditLog>>,
     /// Our RPCs by path, with the name that they are counted under. Others have none: anybody could make up as many as he likes.
     rpcs: Arc<HashMap<String, Arc<str>>>,
+    turned_away: Arc<TurnedAway>,
 }
 
 impl GuardLayer {
@@ -61,7 +67,17 @@ impl GuardLayer {
     ) -> Self {
         let places = Arc::new(Places::new(config.max_concurrent_requests, max_share));
         let rpcs = wire::rpcs().into_iter().map(|rpc| (format!("/{rpc}"), rpc.into())).collect();
-        Self { config: Arc::new(config), places, drain, metrics, callers, budgets, audit, rpcs: Arc::new(rpcs) }
+        Self {
+            config: Arc::new(config),
+            places,
+            drain,
+            metrics,
+            callers,
+            budgets,
+            audit,
+            rpcs: Arc::new(rpcs),
+            turned_away: Arc::default(),
+        }
     }
 
     /// Resolves when no call of our services is in work.
@@ -70,7 +86,7 @@ impl GuardLayer {
     }
 
     /// Who makes a call, if it may be made; its key is taken out of its metadata.
-    fn let_in(&self, request: &mut Request<Body>) -> Result<Caller, Status> {
+    fn let_in(&self, request: &mut Request<Body>) -> Result<Caller, NotLetIn> {
         let access = access::of(request.uri().path());
         let shown = access::take_credential(request.headers_mut());
         if access == Access::Open {
@@ -81,12 +97,12 @@ impl GuardLayer {
             Err(_) if !self.callers.are_asked() => self.callers.authenticate(None),
             Err(reason) => Err(Refusal::Invalid { reason: reason.to_owned() }),
         };
-        let caller = known.map_err(|refusal| status::not_let_in(&refusal))?;
+        let caller = known.map_err(NotLetIn::Unknown)?;
         match access {
             Access::Open | Access::AnyCaller => Ok(caller),
             Access::Role(role) if caller.may(role) => Ok(caller),
-            Access::Role(role) => Err(status::role_missing(role)),
-            Access::Nobody if self.rpcs.contains_key(request.uri().path()) => Err(status::closed()),
+            Access::Role(role) => Err(NotLetIn::Role(role)),
+            Access::Nobody if self.rpcs.contains_key(request.uri().path()) => Err(NotLetIn::Closed),
             // There is no such method, which the caller may know.
             Access::Nobody => Ok(caller),
         }
@@ -101,6 +117,46 @@ impl GuardLayer {
             let NoPlace { whose, limit, key } = full;
             status::overloaded(format!("{limit} calls{whose} are in work, at most {limit} may be ({key})"))
         })
+    }
+}
+
+/// Why a call may not be made.
+enum NotLetIn {
+    Unknown(Refusal),
+    Role(Role),
+    Closed,
+}
+
+impl NotLetIn {
+    /// What the caller is told; the log is told more.
+    fn status(&self) -> Status {
+        match self {
+            Self::Unknown(refusal) => status::not_let_in(refusal),
+            Self::Role(role) => status::role_missing(*role),
+            Self::Closed => status::closed(),
+        }
+    }
+}
+
+/// Calls that were turned away since they were told in the log.
+#[derive(Default)]
+struct TurnedAway {
+    calls: AtomicU64,
+    told: Mutex<Option<Instant>>,
+}
+
+impl TurnedAway {
+    /// Counts one, and tells them all if the last time is long enough ago. The metrics have each of them under its RPC and code.
+    fn note(&self, why: &Status) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        // Whoever finds another telling has nothing to tell.
+        let Ok(mut told) = self.told.try_lock() else { return };
+        if told.is_some_and(|told| told.elapsed() < TOLD_EVERY) {
+            return;
+        }
+        *told = Some(Instant::now());
+        let calls = self.calls.swap(0, Ordering::Relaxed);
+        tracing::warn!(calls, reason = why.message(), "calls are turned away");
     }
 }
 
@@ -134,28 +190,35 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let is_ours = request.uri().path().starts_with(OWN_SERVICES);
+        let mut record = CallRecord::new(is_ours);
+        let rpc = self.layer.rpcs.get(request.uri().path());
+        record.counted = rpc.map(|rpc| (Arc::clone(&self.layer.metrics), Arc::clone(rpc)));
+        let caller = match self.layer.let_in(&mut request) {
+            Ok(caller) => caller,
+            Err(reason) => {
+                record.open(request.uri().path());
+                let refusal = record.span.in_scope(|| reason.status());
+                return std::future::ready(Ok(record.refuse(refusal))).boxed();
+            }
+        };
+        if is_ours {
+            match self.layer.admit(&caller) {
+                Ok(permit) => record.permit = Some(permit),
+                Err(refusal) => {
+                    self.layer.turned_away.note(&refusal);
+                    return std::future::ready(Ok(record.refuse(refusal))).boxed();
+                }
+            }
+        }
+        record.open(request.uri().path());
+        record.span.record("caller", caller.id.as_str());
         // The clone has not been polled ready; the service at hand has.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         let layer = self.layer.clone();
         let deadlines = Deadlines::from_now(request.headers(), &layer.config);
-        let is_ours = request.uri().path().starts_with(OWN_SERVICES);
-        let mut record = CallRecord::new(request.uri().path(), is_ours);
-        record.counted = layer.rpcs.get(request.uri().path()).map(|rpc| (Arc::clone(&layer.metrics), Arc::clone(rpc)));
-        let let_in = record.span.in_scope(|| layer.let_in(&mut request));
-        match let_in {
-            Ok(caller) => {
-                record.span.record("caller", caller.id.as_str());
-                if is_ours {
-                    match layer.admit(&caller) {
-                        Ok(permit) => record.permit = Some(permit),
-                        Err(refusal) => return std::future::ready(Ok(record.refuse(refusal))).boxed(),
-                    }
-                }
-                request.extensions_mut().insert(Account::new(caller, Arc::clone(&layer.budgets), layer.audit.clone()));
-            }
-            Err(refusal) => return std::future::ready(Ok(record.refuse(refusal))).boxed(),
-        }
+        request.extensions_mut().insert(Account::new(caller, Arc::clone(&layer.budgets), layer.audit.clone()));
         request.extensions_mut().insert(deadlines);
 
         async move {
@@ -218,14 +281,19 @@ pub(super) struct CallRecord {
     counted: Option<(Arc<Metrics>, Arc<str>)>,
     /// How it ended; `None` until it did, and for good if its caller left.
     pub(super) code: Option<Code>,
+    /// None of a call that was turned away.
     pub(super) span: Span,
 }
 
 impl CallRecord {
-    fn new(method: &str, is_ours: bool) -> Self {
-        let span =
+    fn new(is_ours: bool) -> Self {
+        Self { is_ours, started: Instant::now(), permit: None, counted: None, code: None, span: Span::none() }
+    }
+
+    /// The call is more than turned away: what is logged of it names it.
+    fn open(&mut self, method: &str) {
+        self.span =
             tracing::error_span!("call", method, request_id = tracing::field::Empty, caller = tracing::field::Empty);
-        Self { is_ours, started: Instant::now(), permit: None, counted: None, code: None, span }
     }
 
     /// Ends the call with a status and no message.
@@ -249,7 +317,7 @@ impl Drop for CallRecord {
             metrics.call_ended(rpc, code, elapsed.as_secs_f64());
         }
         let _entered = self.span.enter();
-        if self.is_ours {
+        if self.is_ours && !self.span.is_none() {
             tracing::info!(code, elapsed_ms, "call ended");
         } else {
             tracing::debug!(code, elapsed_ms, "call ended");

@@ -8,6 +8,7 @@ mod assist_live;
 mod audit;
 mod callers;
 mod cases;
+mod connections;
 mod consult;
 mod corrections;
 mod fakes;
