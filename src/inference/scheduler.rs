@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::{EncodePlan, Encoder, InferenceError, PassOutput};
+use crate::telemetry::{Stage, Timed, TracePlace, batch, queued};
 use lanes::{Job, Lanes};
 pub use lanes::{Lane, Party, Place};
 use offer::{MEMBERS, Offer};
@@ -98,6 +99,26 @@ struct Waiting {
     plan: Arc<EncodePlan>,
     pass: usize,
     finish: Finish,
+    /// The wait, or the encoder's work, as soon as that begins.
+    stage: Timed,
+    /// The call that it belongs to, in its trace.
+    place: TracePlace,
+}
+
+impl Waiting {
+    /// The wait is over: the encoder begins, with so many texts of so many tokens.
+    fn encode(&mut self, texts: usize, tokens: usize) {
+        let _here = self.place.enter();
+        self.stage = Stage::Encode.begin();
+        self.stage.tell("batch_texts", texts);
+        self.stage.tell("batch_tokens", tokens);
+    }
+
+    /// What the encoder said becomes the answer.
+    fn finish(self, output: Result<PassOutput, InferenceError>) -> Delivery {
+        drop(self.stage);
+        (self.finish)(output)
+    }
 }
 
 /// Makes the answer of what the pass gave.
@@ -272,7 +293,10 @@ impl ComputePool {
     ) -> Result<T, PoolError> {
         let place = place.into();
         let (reply, receiver) = self.reply(place.party, tokens)?;
+        let (queued, trace) = (queued(place.lane.as_str()), TracePlace::current());
         let task = move || {
+            drop(queued);
+            let _here = trace.enter();
             if let Some(reply) = reply.if_wanted(deadline) {
                 let answer = guarded(work);
                 reply.send(answer);
@@ -298,15 +322,22 @@ impl ComputePool {
     ) -> Result<T, PoolError> {
         let place = place.into();
         let (reply, receiver) = self.reply(place.party, tokens)?;
+        let (queued, trace) = (queued(place.lane.as_str()), TracePlace::current());
         let begin = move || {
+            drop(queued);
+            let here = trace.enter();
             let reply = reply.if_wanted(deadline)?;
             match guarded(begin) {
                 Ok(Begun::Encode { plan, pass, finish }) => {
+                    let stage = Stage::BatchWait.begin();
+                    drop(here);
+                    let place = trace.clone();
                     let finish = move |output| -> Delivery {
+                        let _here = trace.enter();
                         let answer = guarded(|| finish(output));
                         Box::new(move || reply.send(answer))
                     };
-                    Some(Waiting { plan, pass, finish: Box::new(finish) })
+                    Some(Waiting { plan, pass, finish: Box::new(finish), stage, place })
                 }
                 Ok(Begun::Done(answer)) => {
                     reply.send(Ok(answer));
@@ -497,10 +528,13 @@ impl Shared {
         encoder: &Arc<Encoder>,
         give_way: &(impl Fn(usize) + Sync),
         offer: Option<&Arc<Offer>>,
-        waiting: Vec<Waiting>,
+        mut waiting: Vec<Waiting>,
     ) {
-        let passes: Vec<(&EncodePlan, usize)> = waiting.iter().map(|waiting| (&*waiting.plan, waiting.pass)).collect();
         let tokens: usize = waiting.iter().map(|waiting| waiting.plan.tokens(waiting.pass)).sum();
+        let texts = waiting.len();
+        waiting.iter_mut().for_each(|waiting| waiting.encode(texts, tokens));
+        batch(texts, tokens);
+        let passes: Vec<(&EncodePlan, usize)> = waiting.iter().map(|waiting| (&*waiting.plan, waiting.pass)).collect();
         tracing::trace!(texts = passes.len(), tokens, shared = offer.is_some(), "batch");
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.batch_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
@@ -523,16 +557,16 @@ impl Shared {
         };
         match outputs {
             Ok(Ok(outputs)) => {
-                let finished = waiting.into_iter().zip(outputs).map(|(waiting, output)| (waiting.finish)(Ok(output)));
+                let finished = waiting.into_iter().zip(outputs).map(|(waiting, output)| waiting.finish(Ok(output)));
                 let deliveries: Vec<Delivery> = finished.collect();
                 deliveries.into_iter().for_each(|deliver| deliver());
             }
             // One text must not take others down: each goes alone, and fails alone.
             _ => {
                 tracing::warn!(texts = waiting.len(), "a batch failed; its texts go one by one");
-                for Waiting { plan, pass, finish } in waiting {
-                    let alone = guarded(|| encoder.run(&plan, pass));
-                    finish(alone.unwrap_or_else(|_| Err(InferenceError::Panicked)))();
+                for waiting in waiting {
+                    let alone = guarded(|| encoder.run(&waiting.plan, waiting.pass));
+                    waiting.finish(alone.unwrap_or_else(|_| Err(InferenceError::Panicked)))();
                 }
             }
         }

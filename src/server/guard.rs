@@ -18,6 +18,7 @@ use tokio::time::sleep_until;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
+use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use super::access::{self, Access};
@@ -30,7 +31,7 @@ use super::{status, wire};
 use crate::audit::AuditLog;
 use crate::callers::{Budgets, Caller, Callers, Refusal};
 use crate::config::ServerConfig;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Stage, TracePlace};
 
 /// Paths of our own services begin with this.
 pub(super) const OWN_SERVICES: &str = "/otklik.";
@@ -142,24 +143,18 @@ where
         let is_ours = request.uri().path().starts_with(OWN_SERVICES);
         let mut record = CallRecord::new(request.uri().path(), is_ours);
         record.counted = layer.rpcs.get(request.uri().path()).map(|rpc| (Arc::clone(&layer.metrics), Arc::clone(rpc)));
-        let let_in = record.span.in_scope(|| layer.let_in(&mut request));
-        match let_in {
-            Ok(caller) => {
-                record.span.record("caller", caller.id.as_str());
-                if is_ours {
-                    match layer.admit(&caller) {
-                        Ok(permit) => record.permit = Some(permit),
-                        Err(refusal) => return std::future::ready(Ok(record.refuse(refusal))).boxed(),
-                    }
-                }
-                request.extensions_mut().insert(Account::new(caller, Arc::clone(&layer.budgets), layer.audit.clone()));
-            }
-            Err(refusal) => return std::future::ready(Ok(record.refuse(refusal))).boxed(),
+        if let Some((_, rpc)) = &record.counted {
+            record.trace = TracePlace::of_call(rpc, request.headers());
+        }
+        if let Err(refusal) = record.admitted(&layer, &mut request) {
+            return std::future::ready(Ok(record.refuse(refusal))).boxed();
         }
         request.extensions_mut().insert(deadlines);
+        request.extensions_mut().insert(record.trace.clone());
 
         async move {
             let work = async move { inner.call(request).await }.instrument(record.span.clone());
+            let work = record.trace.clone().hold(work);
             let work = AssertUnwindSafe(work).catch_unwind();
             let answer_due = if is_ours { Some(deadlines.answer) } else { deadlines.call };
             tokio::select! {
@@ -218,14 +213,36 @@ pub(super) struct CallRecord {
     counted: Option<(Arc<Metrics>, Arc<str>)>,
     /// How it ended; `None` until it did, and for good if its caller left.
     pub(super) code: Option<Code>,
+    /// For the log.
     pub(super) span: Span,
+    /// For a collector of traces.
+    pub(super) trace: TracePlace,
 }
 
 impl CallRecord {
     fn new(method: &str, is_ours: bool) -> Self {
-        let span =
-            tracing::error_span!("call", method, request_id = tracing::field::Empty, caller = tracing::field::Empty);
-        Self { is_ours, started: Instant::now(), permit: None, counted: None, code: None, span }
+        let span = tracing::error_span!("call", method, request_id = Empty, caller = Empty, trace_id = Empty);
+        let trace = TracePlace::default();
+        Self { is_ours, started: Instant::now(), permit: None, counted: None, code: None, span, trace }
+    }
+
+    /// Lets a call in and gives it a place, or says why not.
+    fn admitted(&mut self, layer: &GuardLayer, request: &mut Request<Body>) -> Result<(), Status> {
+        let _here = self.trace.enter();
+        let _stage = self.is_ours.then(|| Stage::Admission.begin());
+        if let Some(trace_id) = self.trace.trace_id() {
+            self.span.record("trace_id", trace_id);
+        }
+        let caller = self.span.in_scope(|| layer.let_in(request))?;
+        self.span.record("caller", caller.id.as_str());
+        self.trace.tell("caller", caller.id.clone());
+        self.trace.tell("tenant", caller.tenant.as_str().to_owned());
+        if self.is_ours {
+            self.permit = Some(layer.admit(&caller)?);
+        }
+        let account = Account::new(caller, Arc::clone(&layer.budgets), layer.audit.clone());
+        request.extensions_mut().insert(account);
+        Ok(())
     }
 
     /// Ends the call with a status and no message.
@@ -248,6 +265,8 @@ impl Drop for CallRecord {
         if let Some((metrics, rpc)) = &self.counted {
             metrics.call_ended(rpc, code, elapsed.as_secs_f64());
         }
+        // The code that a caller who left would have been given.
+        self.trace.call_ended(i32::from(self.code.unwrap_or(Code::Cancelled)));
         let _entered = self.span.enter();
         if self.is_ours {
             tracing::info!(code, elapsed_ms, "call ended");
