@@ -235,6 +235,14 @@ impl<E: SpanExporter> SpanExporter for Told<E> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::SystemTime;
+
+    use opentelemetry::InstrumentationScope;
+    use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
+    use opentelemetry_sdk::error::OTelSdkError;
+    use opentelemetry_sdk::trace::{SpanEvents, SpanLinks};
+
     use super::*;
 
     #[test]
@@ -263,6 +271,61 @@ mod tests {
                 (given, wanted) => panic!("{url}: {given:?}, not {wanted:?}"),
             }
         }
+    }
+
+    /// A collector that takes spans or not.
+    #[derive(Debug)]
+    struct Flaky(AtomicBool);
+
+    impl SpanExporter for Flaky {
+        async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+            match self.0.load(Ordering::SeqCst) {
+                true => Ok(()),
+                false => Err(OTelSdkError::InternalFailure("nobody is there".to_owned())),
+            }
+        }
+    }
+
+    fn span() -> SpanData {
+        SpanData {
+            span_context: SpanContext::NONE,
+            parent_span_id: SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Internal,
+            name: "encode".into(),
+            start_time: SystemTime::UNIX_EPOCH,
+            end_time: SystemTime::UNIX_EPOCH,
+            attributes: vec![],
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: InstrumentationScope::default(),
+        }
+    }
+
+    #[test]
+    fn the_log_is_told_once_that_the_collector_is_lost_and_once_that_it_is_back() {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::clone(&log)).finish();
+        let told = Told {
+            inner: Flaky(false.into()),
+            address: "http://collector:4317".to_owned(),
+            is_lost: AtomicBool::new(false),
+            lost: 0.into(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            for is_there in [true, false, false, false, true, true] {
+                told.inner.0.store(is_there, Ordering::SeqCst);
+                assert_eq!(runtime.block_on(told.export(vec![span(), span()])).is_ok(), is_there);
+            }
+        });
+        let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = log.lines().collect();
+        assert_eq!(lines.len(), 2, "{log}");
+        assert!(lines[0].contains("WARN") && lines[0].contains("nobody is there"), "{log}");
+        assert!(lines[1].contains("INFO") && lines[1].contains("lost=6"), "{log}");
     }
 
     #[test]

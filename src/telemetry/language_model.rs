@@ -189,7 +189,11 @@ mod tests {
         assert_eq!(model.choose(vec![], vec!["a".into()], None).await.unwrap(), [1.0]);
         // No other test of the library counts a model.
         assert_eq!((ASKED.prompt_tokens.get(), ASKED.cached_tokens.get(), ASKED.answer_tokens.get()), (40, 30, 7));
-        assert_eq!(ASKED.first_token_seconds.count(), 1);
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register("first", "seconds", ASKED.first_token_seconds.clone());
+        let mut scrape = String::new();
+        prometheus_client::encoding::text::encode(&mut scrape, &registry).unwrap();
+        assert!(scrape.contains("first_count 1\n"), "{scrape}");
         let overloaded = ASKED.refusals.get_or_create(&ReasonLabels { reason: "overloaded" }).get();
         assert_eq!((overloaded, ASKED.in_work.get()), (1, 0));
     }

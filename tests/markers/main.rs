@@ -139,7 +139,7 @@ impl Service {
         let mut grpc = Grpc::new(self.channel.clone());
         grpc.ready().await.unwrap();
         let mut request = Request::new(stream::iter(requests));
-        request.set_timeout(Duration::from_secs(30));
+        request.set_timeout(Duration::from_secs(120));
         request.metadata_mut().insert("traceparent", format!("00-{TRACE}-{SPAN}-01").parse().unwrap());
         request.metadata_mut().insert("tracestate", format!("vendor={LATIN}").parse().unwrap());
         let path = format!("/{rpc}").parse().unwrap();
