@@ -160,7 +160,10 @@ fn bad_configuration_is_told_before_anything_starts() {
             &["telemetry.otlp_endpoint", "plain text", "telemetry.plain_text=anywhere"],
         ),
         (&["serve", "--set", "telemetry.sample_ratio=2"], &["telemetry.sample_ratio", "from 0 to 1"]),
-        (&["health", "--set", "tls.certificate=none.pem"], &["tls.certificate", "none.pem"]),
+        (
+            &["health", "--set", "tls.certificate=none.pem", "--set", "tls.key=none.key"],
+            &["tls.certificate", "none.pem"],
+        ),
     ];
     for (arguments, parts) in table {
         let (code, _, errors) = run(otklik(folder.path()).args(arguments));
@@ -261,9 +264,9 @@ async fn the_service_tags_keeps_cases_through_a_kill_and_stops_when_told() {
         cases.get_case(request).await.unwrap().into_inner().masked_text,
         "Посылку везут вторую неделю, курьер не звонит"
     );
-    let address = service.address.trim_start_matches("http://");
+    let address = service.address.trim_start_matches("http://").to_owned();
     let health = |service: &str| {
-        let (code, said, _) = run(otklik(folder.path()).args(["health", "--address", address, "--service", service]));
+        let (code, said, _) = run(otklik(folder.path()).args(["health", "--address", &address, "--service", service]));
         (code, said.trim().to_owned())
     };
     let waited = std::time::Instant::now();

@@ -286,6 +286,21 @@ mod tests {
         }
     }
 
+    /// Keeps what is logged.
+    #[derive(Clone)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
     fn span() -> SpanData {
         SpanData {
             span_context: SpanContext::NONE,
@@ -307,7 +322,8 @@ mod tests {
     #[test]
     fn the_log_is_told_once_that_the_collector_is_lost_and_once_that_it_is_back() {
         let log = Arc::new(Mutex::new(Vec::new()));
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::clone(&log)).finish();
+        let kept = Kept(Arc::clone(&log));
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || kept.clone()).finish();
         let told = Told {
             inner: Flaky(false.into()),
             address: "http://collector:4317".to_owned(),

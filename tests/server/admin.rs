@@ -89,10 +89,13 @@ async fn the_store_its_cases_and_calls_that_come_again_are_told() {
     let service = Service::start().await;
     eventually("ready", async || get(&service, "/readyz").await.0 == 200).await;
     let mut cases = service.cases().await;
-    let item = v1::UpsertCasesItem { feedback: Some(feedback("c1", "спасибо")), ..Default::default() };
-    let request = v1::UpsertCasesRequest { items: vec![item], request_id: "once".to_owned() };
+    let item = |id| v1::UpsertCasesItem { feedback: Some(feedback(id, "спасибо")), ..Default::default() };
+    let request = v1::UpsertCasesRequest { items: vec![item("c1"), item("c2")], ..Default::default() };
+    cases.upsert_cases(request).await.unwrap();
+    let request =
+        v1::DeleteCasesRequest { ids: vec!["c1".to_owned()], request_id: "once".to_owned(), ..Default::default() };
     for _ in 0..2 {
-        cases.upsert_cases(request.clone()).await.unwrap();
+        cases.delete_cases(request.clone()).await.unwrap();
     }
     let told = async |name: &str| value(&get(&service, "/metrics").await.1, &format!("{name} "));
     eventually("probed", async || told("otklik_store_cases").await.as_deref() == Some("1")).await;
