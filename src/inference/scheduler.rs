@@ -99,8 +99,8 @@ struct Waiting {
     plan: Arc<EncodePlan>,
     pass: usize,
     finish: Finish,
-    /// The wait, or the encoder's work, as soon as that begins.
-    stage: Timed,
+    /// The wait, then the encoder's work; `None` when that is over.
+    stage: Option<Timed>,
     /// The call that it belongs to, in its trace.
     place: TracePlace,
 }
@@ -109,15 +109,10 @@ impl Waiting {
     /// The wait is over: the encoder begins, with so many texts of so many tokens.
     fn encode(&mut self, texts: usize, tokens: usize) {
         let _here = self.place.enter();
-        self.stage = Stage::Encode.begin();
-        self.stage.tell("batch_texts", texts);
-        self.stage.tell("batch_tokens", tokens);
-    }
-
-    /// What the encoder said becomes the answer.
-    fn finish(self, output: Result<PassOutput, InferenceError>) -> Delivery {
-        drop(self.stage);
-        (self.finish)(output)
+        let encoding = Stage::Encode.begin();
+        encoding.tell("batch_texts", texts);
+        encoding.tell("batch_tokens", tokens);
+        self.stage = Some(encoding);
     }
 }
 
@@ -337,7 +332,7 @@ impl ComputePool {
                         let answer = guarded(|| finish(output));
                         Box::new(move || reply.send(answer))
                     };
-                    Some(Waiting { plan, pass, finish: Box::new(finish), stage, place })
+                    Some(Waiting { plan, pass, finish: Box::new(finish), stage: Some(stage), place })
                 }
                 Ok(Begun::Done(answer)) => {
                     reply.send(Ok(answer));
@@ -555,9 +550,11 @@ impl Shared {
             Some(outputs) => Ok(Ok(outputs)),
             None => guarded(|| encoder.run_together(&passes, &give_way)),
         };
+        // For all of them at once: what is made of the first says nothing of the others.
+        waiting.iter_mut().for_each(|waiting| waiting.stage = None);
         match outputs {
             Ok(Ok(outputs)) => {
-                let finished = waiting.into_iter().zip(outputs).map(|(waiting, output)| waiting.finish(Ok(output)));
+                let finished = waiting.into_iter().zip(outputs).map(|(waiting, output)| (waiting.finish)(Ok(output)));
                 let deliveries: Vec<Delivery> = finished.collect();
                 deliveries.into_iter().for_each(|deliver| deliver());
             }
@@ -566,7 +563,7 @@ impl Shared {
                 tracing::warn!(texts = waiting.len(), "a batch failed; its texts go one by one");
                 for waiting in waiting {
                     let alone = guarded(|| encoder.run(&waiting.plan, waiting.pass));
-                    waiting.finish(alone.unwrap_or_else(|_| Err(InferenceError::Panicked)))();
+                    (waiting.finish)(alone.unwrap_or_else(|_| Err(InferenceError::Panicked)))();
                 }
             }
         }
