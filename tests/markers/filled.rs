@@ -32,7 +32,7 @@ fn filled(descriptor: &MessageDescriptor, text: &str, alternative: usize, depth:
         }
         let Some(value) = value(&field, text, alternative, depth) else { continue };
         let value = match (field.is_map(), field.is_list()) {
-            (true, _) => continue_map(&field, text, alternative, depth),
+            (true, _) => map_of_one(&field, text, alternative, depth),
             (_, true) => Value::List(vec![value]),
             _ => value,
         };
@@ -42,7 +42,7 @@ fn filled(descriptor: &MessageDescriptor, text: &str, alternative: usize, depth:
 }
 
 /// A map with one entry.
-fn continue_map(field: &FieldDescriptor, text: &str, alternative: usize, depth: usize) -> Value {
+fn map_of_one(field: &FieldDescriptor, text: &str, alternative: usize, depth: usize) -> Value {
     let Kind::Message(entry) = field.kind() else { panic!("{field:?} is no map") };
     let of = entry.map_entry_value_field();
     let value = value(&of, text, alternative, depth);
