@@ -29,8 +29,10 @@ use crate::cases::edge::{EdgeOptions, EdgeStore};
 use crate::cases::qdrant::{QdrantOptions, QdrantStore};
 use crate::cases::retention::Retention;
 use crate::cases::seal::{self, SealError, Sealer};
-use crate::cases::{CaseStore, CaseStoreError};
-use crate::config::{CallersConfig, CasesConfig, Config, KeptTexts, PromptsConfig, Quantisation, RetagConfig};
+use crate::cases::{CaseStore, CaseStoreError, TimedStore};
+use crate::config::{
+    CallersConfig, CasesConfig, Config, KeptTexts, PromptsConfig, Quantisation, Reach, RetagConfig, TelemetryConfig,
+};
 use crate::feedback::FeedbackKind;
 use crate::inference::endpoint::EndpointError;
 use crate::inference::{ComputePool, Encoder, EncoderSpec, InferenceError, Kernel, PoolOptions, Pooling};
@@ -44,6 +46,7 @@ use crate::tagging::{
 };
 use crate::taxonomy::versions::VersionsError;
 use crate::taxonomy::{Taxonomy, TaxonomyError};
+use crate::telemetry::{TraceOptions, Traces, TracesError};
 use crate::training::TrainingError;
 pub use consulting::consulting;
 pub use engine::{EngineMaker, tagger};
@@ -301,6 +304,25 @@ pub fn callers(config: &Config) -> Result<Arc<Callers>, CallersError> {
     Ok(Arc::new(Callers::open(keys_file, tokens)?))
 }
 
+/// What sends traces, if an address is configured for them. To be called once, inside the async runtime; blocks for a file.
+///
+/// # Errors
+/// [`TracesError`].
+pub fn traces(config: &Config) -> Result<Option<Traces>, TracesError> {
+    let TelemetryConfig { otlp_endpoint, plain_text, ca_file, sample_ratio, timeout_ms, queue_spans } =
+        &config.telemetry;
+    let Some(url) = otlp_endpoint.clone() else { return Ok(None) };
+    let options = TraceOptions {
+        url,
+        plain_text_anywhere: *plain_text == Reach::Anywhere,
+        ca_file: ca_file.clone(),
+        sample_ratio: f64::from(*sample_ratio),
+        timeout: Duration::from_millis(*timeout_ms),
+        queue_spans: *queue_spans,
+    };
+    Traces::open(&options).map(Some)
+}
+
 /// The audit log, if one is configured. Blocks.
 ///
 /// # Errors
@@ -431,13 +453,13 @@ pub async fn open_case_store(
         Some(options) => {
             let store = QdrantStore::open(options).await?;
             tracing::info!(collection = config.cases.collection, "case store open, on a server");
-            Ok(Arc::new(store))
+            Ok(Arc::new(TimedStore::new(Arc::new(store))))
         }
         None => {
             let config = config.clone();
             let opened = tokio::task::spawn_blocking(move || embedded_case_store(&config, dimension, encoder_sha256));
             let opened = opened.await.map_err(|error| CaseStoreError::Unavailable(error.to_string()))?;
-            Ok(Arc::new(opened?))
+            Ok(Arc::new(TimedStore::new(Arc::new(opened?))))
         }
     }
 }

@@ -178,7 +178,7 @@ settings! {
     server: ServerConfig {
         /// Address and port that the service listens on.
         listen: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051), Address;
-        /// Address and port where operators are answered over HTTP: /livez, /readyz and /metrics for Prometheus; not set, nobody is.
+        /// Address and port where operators are answered over HTTP: /livez, /readyz (of one service: /readyz/otklik.v1.TaggingService) and /metrics for Prometheus; not set, nobody is.
         admin_listen: Option<SocketAddr> = None, OptionalAddress;
         /// Longest message read from a caller, in bytes, after decompression.
         max_message_bytes: usize = 16 * 1024 * 1024, Integer(1_024, 256 * 1024 * 1024);
@@ -495,6 +495,22 @@ settings! {
         max_preview_cases: usize = 10_000, Integer(1, 10_000_000);
         /// Cases that are tagged to foretell how long a job takes.
         measured_cases: usize = 64, Integer(1, 1_000);
+    }
+
+    /// Traces of calls, for a collector that speaks OTLP over gRPC.
+    telemetry: TelemetryConfig {
+        /// Where the collector answers, as in http://127.0.0.1:4317; not set, no trace is made and nothing is sent. Traces hold ids, counts and times, and nothing that a customer wrote. Headers that it asks for are in the environment's OTEL_EXPORTER_OTLP_HEADERS.
+        otlp_endpoint: Option<String> = None, OptionalUrl;
+        /// Where traces may go in plain text (http): "loopback" is a collector on this machine; "anywhere" is for a network where something else encrypts.
+        plain_text: Reach = Reach::Loopback, OneOf(&["loopback", "anywhere"]);
+        /// PEM file of certificates that are trusted for https beside the system's.
+        ca_file: Option<PathBuf> = None, OptionalPath;
+        /// Share of the calls that are traced. A caller that sends a traceparent has decided it for its calls.
+        sample_ratio: f32 = 1.0, Number(0.0, 1.0);
+        /// Time that one message to the collector may take, and sending the last ones when the service stops, in milliseconds.
+        timeout_ms: u64 = 5_000, Integer(10, 60_000);
+        /// Most spans that wait to be sent; what is more is dropped, and no call waits.
+        queue_spans: usize = 8_192, Integer(16, 1_000_000);
     }
 
     /// The log.

@@ -11,7 +11,11 @@ use otklik::config::Config;
 use regex::Regex;
 
 /// Where the numbers are registered.
-const TELEMETRY: &str = include_str!("../src/telemetry.rs");
+const TELEMETRY: &str =
+    concat!(include_str!("../src/telemetry/metrics.rs"), include_str!("../src/telemetry/at_scrape.rs"));
+
+/// Where those of drift have their names.
+const DRIFT: &str = include_str!("../src/telemetry/drift.rs");
 
 /// Variables of the environment that are no keys of the configuration.
 const OTHER_VARIABLES: [&str; 4] = ["OTKLIK_CASES_KEY", "OTKLIK_CONFIG", "OTKLIK_OFFLINE", "OTKLIK_QDRANT_API_KEY"];
@@ -65,10 +69,12 @@ fn exported_names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut add = |name: &str, kind: &str| {
         let endings: &[&str] = match kind {
-            _ if kind.contains("Histogram") => &["_bucket", "_sum", "_count"],
+            _ if kind.contains("Histogram") || kind.contains("ByStage") || kind.contains("ByLane") => {
+                &["_bucket", "_sum", "_count"]
+            }
             _ if kind.contains("Counter") => &["_total"],
             _ if kind.contains("Info") => &["_info"],
-            _ if kind.contains("Gauge") => &[""],
+            _ if kind.contains("Gauge") || kind.contains("gauge(") => &[""],
             _ => panic!("{name} is of an unknown kind: {kind}"),
         };
         names.extend(endings.iter().map(|ending| format!("otklik_{name}{ending}")));
@@ -78,7 +84,8 @@ fn exported_names() -> BTreeSet<String> {
         let kind = TELEMETRY.lines().find_map(|line| line.trim_start().strip_prefix(beginning));
         kind.unwrap_or_else(|| panic!("no line begins with {beginning:?}"))
     };
-    let registered = Regex::new(r#"registry\.register\(\s*"(\w+)",\s*"[^"]*",\s*metrics\.(\w+)\.clone\(\)"#).unwrap();
+    let registered =
+        Regex::new(r#"registry\.register\(\s*"(\w+)",\s*(?:"[^"]*"|help),\s*metrics\.(\w+)\.clone\(\)"#).unwrap();
     for found in registered.captures_iter(TELEMETRY) {
         add(&found[1], declared(&format!("{}: ", &found[2])));
     }
@@ -91,15 +98,29 @@ fn exported_names() -> BTreeSet<String> {
     for found in counted.captures_iter(TELEMETRY) {
         add(&found[1], "Counter");
     }
+    let drifting = Regex::new(r#""(\w+_drift)","#).unwrap();
+    for found in drifting.captures_iter(DRIFT) {
+        add(&found[1], "Gauge");
+    }
     names
 }
 
 #[test]
 fn dashboards_and_alerts_ask_for_numbers_that_are_told() {
     let told = exported_names();
-    for name in
-        ["calls_total", "call_duration_seconds_bucket", "ready", "program_info", "queue_tokens", "batches_total"]
-    {
+    for name in [
+        "calls_total",
+        "call_duration_seconds_bucket",
+        "ready",
+        "program_info",
+        "queue_tokens",
+        "batches_total",
+        "stage_duration_seconds_bucket",
+        "topic_drift",
+        "store_up",
+        "retag_jobs_running",
+        "language_model_prompt_tokens_total",
+    ] {
         let name = format!("otklik_{name}");
         assert!(told.contains(&name), "{name} is not found in the source any more: {told:?}");
     }
@@ -178,9 +199,13 @@ fn whoever_stops_the_service_waits_until_it_has_drained() {
         ("kubernetes/store/otklik.toml", "kubernetes/store/statefulset.yaml", "terminationGracePeriodSeconds: "),
         ("kubernetes/taggers/otklik.toml", "kubernetes/taggers/deployment.yaml", "terminationGracePeriodSeconds: "),
     ] {
-        let server = load(&folder().join(settings)).server;
-        // Calls are taken, calls finish, connections close for a second, the case store closes.
-        let most_ms = server.drain_delay_ms + server.drain_timeout_ms + 1_000 + server.drain_timeout_ms.max(1_000);
+        let Config { server, telemetry, .. } = load(&folder().join(settings));
+        // Calls are taken, calls finish, connections close for a second, the case store closes, the last traces are sent.
+        let most_ms = server.drain_delay_ms
+            + server.drain_timeout_ms
+            + 1_000
+            + server.drain_timeout_ms.max(1_000)
+            + telemetry.timeout_ms;
         let manifest_text = read(manifest);
         let seconds = manifest_text.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap();
         let seconds: u64 = seconds.parse().unwrap();

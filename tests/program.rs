@@ -140,7 +140,7 @@ fn bad_configuration_is_told_before_anything_starts() {
     std::fs::write(folder.path().join("file"), "not a folder").unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    let table: [(&[&str], &[&str]); 8] = [
+    let table: [(&[&str], &[&str]); 11] = [
         (&["serve", "--set", "taxonomy.path=cycle.toml"], &["cycle.toml:8", "cycle", "a -> b"]),
         (&["serve", "--config", "otklik.toml"], &["otklik.toml:2", "server.listen", "lissen", "did you mean"]),
         (&["serve", "--set", "limits.max_turns=none"], &["limits.max_turns", "from 1 to 100000"]),
@@ -154,6 +154,15 @@ fn bad_configuration_is_told_before_anything_starts() {
         (
             &["serve", "--set", "tls.certificate=file", "--set", "tls.key=file"],
             &["tls.certificate: there is no certificate"],
+        ),
+        (
+            &["serve", "--set", "telemetry.otlp_endpoint=http://collector:4317"],
+            &["telemetry.otlp_endpoint", "plain text", "telemetry.plain_text=anywhere"],
+        ),
+        (&["serve", "--set", "telemetry.sample_ratio=2"], &["telemetry.sample_ratio", "from 0 to 1"]),
+        (
+            &["health", "--set", "tls.certificate=none.pem", "--set", "tls.key=none.key"],
+            &["tls.certificate", "none.pem"],
         ),
     ];
     for (arguments, parts) in table {
@@ -255,6 +264,17 @@ async fn the_service_tags_keeps_cases_through_a_kill_and_stops_when_told() {
         cases.get_case(request).await.unwrap().into_inner().masked_text,
         "Посылку везут вторую неделю, курьер не звонит"
     );
+    let address = service.address.trim_start_matches("http://").to_owned();
+    let health = |service: &str| {
+        let (code, said, _) = run(otklik(folder.path()).args(["health", "--address", &address, "--service", service]));
+        (code, said.trim().to_owned())
+    };
+    let waited = std::time::Instant::now();
+    while health("").0 != 0 {
+        assert!(waited.elapsed() < Duration::from_secs(60), "{:?}", health(""));
+    }
+    assert_eq!(health("otklik.v1.CaseService"), (0, "serving".to_owned()));
+    assert_eq!(health("no.such.Service").0, 2);
     let request = v1::FindSimilarRequest {
         query: Some(v1::find_similar_request::Query::Text("курьер так и не привёз заказ".to_owned())),
         limit: 2,
@@ -274,6 +294,7 @@ async fn the_service_tags_keeps_cases_through_a_kill_and_stops_when_told() {
         }
     });
     assert_eq!(ended.await.expect("the service did not stop").code(), Some(0));
+    assert_eq!(health("").0, 1, "nobody answers");
 }
 
 /// A table of labelled texts whose labels stand in their words.

@@ -9,6 +9,7 @@ use crate::inference::LanguageModel;
 use crate::inference::decoder::{LocalModel, LocalModelOptions};
 use crate::inference::endpoint::{EndpointModel, EndpointOptions};
 use crate::models::{self, Registry, Task};
+use crate::telemetry::MeteredModel;
 
 /// Checks every byte of a language model and loads it.
 ///
@@ -59,10 +60,14 @@ pub fn has_language_model(config: &Config) -> bool {
 pub fn open_language_model(config: &Config) -> Result<Arc<dyn LanguageModel>, AssemblyError> {
     match (&config.models.language_model, &config.endpoint.url) {
         (Some(_), Some(_)) => Err(AssemblyError::TwoLanguageModels),
-        (Some(id), None) => Ok(Arc::new(load_language_model(config, id)?)),
-        (None, Some(url)) => Ok(Arc::new(open_endpoint(config, url)?)),
+        (Some(id), None) => Ok(counted(load_language_model(config, id)?)),
+        (None, Some(url)) => Ok(counted(open_endpoint(config, url)?)),
         (None, None) => Err(AssemblyError::NoLanguageModel),
     }
+}
+
+fn counted(model: impl LanguageModel) -> Arc<dyn LanguageModel> {
+    Arc::new(MeteredModel::new(Arc::new(model)))
 }
 
 fn open_endpoint(config: &Config, url: &str) -> Result<EndpointModel, AssemblyError> {

@@ -18,6 +18,7 @@ pub mod retention;
 pub mod review;
 pub mod seal;
 mod search;
+mod timed;
 pub mod transfer;
 
 use async_trait::async_trait;
@@ -31,6 +32,7 @@ pub use retagging::{CaseReading, CaseState, NewTags, OlderPart, RetagMark, Retag
 pub use search::{
     MatchedBy, OutcomeGroup, Preferences, SearchMode, SimilarCase, SimilarCases, SimilarQuery, SimilarTo,
 };
+pub use timed::TimedStore;
 
 /// A stored case with its vector.
 #[derive(Debug, Clone, PartialEq)]
@@ -197,11 +199,11 @@ pub trait CaseStore: Send + Sync + 'static {
     /// `Busy`; `Unavailable`.
     async fn tenants(&self) -> Result<Vec<TenantId>, CaseStoreError>;
 
-    /// Asks the store for a sign of life.
+    /// Asks the store for a sign of life: about how many cases it has, all tenants' together, as it knows without counting them.
     ///
     /// # Errors
     /// `Unavailable`, with the reason; `Busy`, which is a sign of life too.
-    async fn probe(&self) -> Result<(), CaseStoreError>;
+    async fn probe(&self) -> Result<u64, CaseStoreError>;
 
     /// Writes out what is pending and closes; later calls answer `Unavailable`. Closing again does nothing.
     ///

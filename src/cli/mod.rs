@@ -7,6 +7,7 @@ mod classify;
 mod config;
 mod eval;
 mod heads;
+mod health;
 mod keys;
 mod learning;
 mod marked_text;
@@ -119,6 +120,8 @@ enum Command {
     /// Measure how fast this machine is
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Ask a running service whether it serves
+    Health(health::HealthArgs),
     /// Show what can be set and what is
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -173,6 +176,7 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
         || cases::is_bad_input(error)
         || error.downcast_ref::<otklik::retag::queue::QueueError>().is_some_and(|error| error.is_bad_input())
         || serve::is_bad_input(error)
+        || health::is_bad_input(error)
         || error.downcast_ref::<otklik::callers::KeyFileError>().is_some()
         || error.downcast_ref::<otklik::prompts::PromptFilesError>().is_some()
         || error.downcast_ref::<otklik::taxonomy::versions::VersionsError>().is_some()
@@ -265,6 +269,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bench(command) => {
             start_log(&loaded.config, Some(LogLevel::Warn));
             bench::run(command, loaded.config)
+        }
+        Command::Health(args) => {
+            start_log(&loaded.config, Some(LogLevel::Warn));
+            health::run(args, &loaded.config)
         }
         Command::Config(command) => config::run(&command, &loaded),
     }

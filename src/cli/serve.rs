@@ -23,6 +23,7 @@ use otklik::serving::Publisher;
 use otklik::tagging::{Tagger, TaggerCounts, TaggingEngine};
 use otklik::taxonomy::Taxonomy;
 use otklik::taxonomy::versions::Versions;
+use otklik::telemetry::{Traces, TracesError};
 use tokio::net::TcpListener;
 
 use super::StartProgress;
@@ -88,6 +89,7 @@ pub fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let address = config.server.listen;
+    let traces = traces(&config).await?;
     let (callers, tls) = trust(&config).await?;
     server::check_exposure(&config, address, callers.are_asked())?;
     // The port first: a service that can't be reached need not load a model.
@@ -135,6 +137,9 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     expiry.abort();
     watching.abort();
     let closed = close(cases, &config).await;
+    if let Some(traces) = traces {
+        tokio::task::spawn_blocking(move || traces.close()).await.context("the end was interrupted")?;
+    }
     served.context("the service ended")?;
     closed.context("the case store was not closed in order")?;
     let TaggerCounts { cache_hits, cache_misses, .. } = tagger.counts();
@@ -155,6 +160,14 @@ pub fn is_bad_input(error: &anyhow::Error) -> bool {
         || error.downcast_ref::<CallersError>().is_some()
         || error.downcast_ref::<ReloadError<TlsError>>().is_some()
         || error.downcast_ref::<ExposureError>().is_some()
+        || error.downcast_ref::<TracesError>().is_some()
+}
+
+/// What sends traces, if they go anywhere.
+async fn traces(config: &Config) -> anyhow::Result<Option<Traces>> {
+    let config = config.clone();
+    let opened = tokio::task::spawn_blocking(move || assembly::traces(&config));
+    Ok(opened.await.context("the start was interrupted")??)
 }
 
 /// What writes drafts, notes and reviews, with the prompts and the model of the service of prompts.

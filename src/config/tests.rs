@@ -45,6 +45,7 @@ fn words_allowed_are_those_of_the_type() {
         ("tagging.consult", Consult::ALL.iter().map(|word| word.as_str()).collect()),
         ("cases.texts", KeptTexts::ALL.iter().map(|word| word.as_str()).collect()),
         ("server.plain_text", Reach::ALL.iter().map(|word| word.as_str()).collect()),
+        ("telemetry.plain_text", Reach::ALL.iter().map(|word| word.as_str()).collect()),
         ("callers.without_keys", Reach::ALL.iter().map(|word| word.as_str()).collect()),
         ("log.level", LogLevel::ALL.iter().map(|word| word.as_str()).collect()),
     ] {

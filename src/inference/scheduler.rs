@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::{EncodePlan, Encoder, InferenceError, PassOutput};
+use crate::telemetry::{Stage, Timed, TracePlace, batch, queued};
 use lanes::{Job, Lanes};
 pub use lanes::{Lane, Party, Place};
 use offer::{MEMBERS, Offer};
@@ -100,6 +101,21 @@ struct Waiting {
     plan: Arc<EncodePlan>,
     pass: usize,
     finish: Finish,
+    /// The wait, then the encoder's work; `None` when that is over.
+    stage: Option<Timed>,
+    /// The call that it belongs to, in its trace.
+    place: TracePlace,
+}
+
+impl Waiting {
+    /// The wait is over: the encoder begins, with so many texts of so many tokens.
+    fn encode(&mut self, texts: usize, tokens: usize) {
+        let _here = self.place.enter();
+        let encoding = Stage::Encode.begin();
+        encoding.tell("batch_texts", texts);
+        encoding.tell("batch_tokens", tokens);
+        self.stage = Some(encoding);
+    }
 }
 
 /// Makes the answer of what the pass gave.
@@ -290,7 +306,10 @@ impl ComputePool {
     ) -> Result<T, PoolError> {
         let place = place.into();
         let (reply, receiver) = self.reply(place.party, tokens)?;
+        let (queued, trace) = (queued(place.lane.as_str()), TracePlace::current());
         let task = move || {
+            drop(queued);
+            let _here = trace.enter();
             if let Some(reply) = reply.if_wanted(deadline, Instant::now()) {
                 let answer = guarded(work);
                 reply.send(answer);
@@ -316,7 +335,10 @@ impl ComputePool {
     ) -> Result<T, PoolError> {
         let place = place.into();
         let (reply, receiver) = self.reply(place.party, tokens)?;
+        let (queued, trace) = (queued(place.lane.as_str()), TracePlace::current());
         let begin = move |done: Instant| {
+            drop(queued);
+            let here = trace.enter();
             let was_in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
             let Some(reply) = reply.if_wanted(deadline, done) else {
                 let left_out = was_in_time && deadline.is_some_and(|deadline| done >= deadline);
@@ -324,11 +346,16 @@ impl ComputePool {
             };
             match guarded(begin) {
                 Ok(Begun::Encode { plan, pass, finish }) => {
+                    let stage = Stage::BatchWait.begin();
+                    drop(here);
+                    let place = trace.clone();
                     let finish = move |output| -> Delivery {
+                        let _here = trace.enter();
                         let answer = guarded(|| finish(output));
                         Box::new(move || reply.send(answer))
                     };
-                    Seen::Waits(Box::new(Waiting { plan, pass, finish: Box::new(finish) }))
+                    let waiting = Waiting { plan, pass, finish: Box::new(finish), stage: Some(stage), place };
+                    Seen::Waits(Box::new(waiting))
                 }
                 Ok(Begun::Done(answer)) => {
                     reply.send(Ok(answer));
@@ -541,10 +568,13 @@ impl Shared {
         encoder: &Arc<Encoder>,
         give_way: &(impl Fn(usize) + Sync),
         offer: Option<&Arc<Offer>>,
-        waiting: Vec<Waiting>,
+        mut waiting: Vec<Waiting>,
     ) {
-        let passes: Vec<(&EncodePlan, usize)> = waiting.iter().map(|waiting| (&*waiting.plan, waiting.pass)).collect();
         let tokens: usize = waiting.iter().map(|waiting| waiting.plan.tokens(waiting.pass)).sum();
+        let texts = waiting.len();
+        waiting.iter_mut().for_each(|waiting| waiting.encode(texts, tokens));
+        batch(texts, tokens);
+        let passes: Vec<(&EncodePlan, usize)> = waiting.iter().map(|waiting| (&*waiting.plan, waiting.pass)).collect();
         tracing::trace!(texts = passes.len(), tokens, shared = offer.is_some(), "batch");
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.batch_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
@@ -565,6 +595,8 @@ impl Shared {
             Some(outputs) => Ok(Ok(outputs)),
             None => guarded(|| encoder.run_together(&passes, &give_way)),
         };
+        // For all of them at once: what is made of the first says nothing of the others.
+        waiting.iter_mut().for_each(|waiting| waiting.stage = None);
         match outputs {
             Ok(Ok(outputs)) => {
                 let finished = waiting.into_iter().zip(outputs).map(|(waiting, output)| {
@@ -577,9 +609,9 @@ impl Shared {
             // One text must not take others down: each goes alone, and fails alone.
             _ => {
                 tracing::warn!(texts = waiting.len(), "a batch failed; its texts go one by one");
-                for Waiting { plan, pass, finish } in waiting {
-                    let alone = guarded(|| encoder.run(&plan, pass));
-                    finish(alone.unwrap_or_else(|_| Err(InferenceError::Panicked)))();
+                for waiting in waiting {
+                    let alone = guarded(|| encoder.run(&waiting.plan, waiting.pass));
+                    (waiting.finish)(alone.unwrap_or_else(|_| Err(InferenceError::Panicked)))();
                 }
             }
         }

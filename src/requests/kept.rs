@@ -1,6 +1,7 @@
 //! Answers on disk: the newest, for so long.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
@@ -36,6 +37,8 @@ pub(super) struct Kept {
     database: Database,
     file: String,
     limits: KeptLimits,
+    /// How many there are, for those who must not wait for the file.
+    count: AtomicU64,
 }
 
 impl Kept {
@@ -47,14 +50,20 @@ impl Kept {
         }
         let database =
             Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|error| fault(error.to_string()))?;
-        let make = || -> Result<(), redb::Error> {
+        let make = || -> Result<u64, redb::Error> {
             let transaction = database.begin_write()?;
-            transaction.open_table(ANSWERS)?;
+            let count = transaction.open_table(ANSWERS)?.len()?;
             transaction.open_table(ORDER)?;
-            Ok(transaction.commit()?)
+            transaction.commit()?;
+            Ok(count)
         };
-        make().map_err(|error| fault(error.to_string()))?;
-        Ok(Self { database, file, limits })
+        let count = make().map_err(|error| fault(error.to_string()))?.into();
+        Ok(Self { database, file, limits, count })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// What a call asked, as a hash, and its answer.
@@ -72,9 +81,9 @@ impl Kept {
 
     /// Keeps an answer. When this returns, it survives a crash.
     pub fn put(&self, key: &Hash, fingerprint: &Hash, answer: &[u8], now: Timestamp) -> Result<(), StorageError> {
-        let write = || -> Result<(), redb::Error> {
+        let write = || -> Result<u64, redb::Error> {
             let transaction = self.database.begin_write()?;
-            {
+            let count = {
                 let mut answers = transaction.open_table(ANSWERS)?;
                 let mut order = transaction.open_table(ORDER)?;
                 let at = now.as_microsecond();
@@ -93,10 +102,14 @@ impl Kept {
                     order.remove((at, &key))?;
                     answers.remove(&key)?;
                 }
-            }
-            Ok(transaction.commit()?)
+                answers.len()?
+            };
+            transaction.commit()?;
+            Ok(count)
         };
-        write().map_err(|error| self.fault(&error))
+        let count = write().map_err(|error| self.fault(&error))?;
+        self.count.store(count, Ordering::Relaxed);
+        Ok(())
     }
 
     pub fn fault(&self, problem: &dyn std::fmt::Display) -> StorageError {

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use jiff::Timestamp;
@@ -87,6 +88,15 @@ pub enum Answered {
     Before(Vec<u8>),
 }
 
+/// Calls that were answered, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RequestCounts {
+    /// Kept now.
+    pub kept: u64,
+    /// That came again since the process started, and were answered as the first time.
+    pub again: u64,
+}
+
 /// Calls in work, each of which the others of its name wait for.
 type InWork = HashMap<Hash, Weak<tokio::sync::Mutex<()>>>;
 
@@ -94,6 +104,7 @@ type InWork = HashMap<Hash, Weak<tokio::sync::Mutex<()>>>;
 pub struct AnsweredRequests {
     kept: Arc<Kept>,
     in_work: Mutex<InWork>,
+    again: AtomicU64,
 }
 
 impl AnsweredRequests {
@@ -102,7 +113,7 @@ impl AnsweredRequests {
     /// # Errors
     /// [`StorageError`].
     pub fn open(path: &Path, limits: KeptLimits) -> Result<Self, StorageError> {
-        Ok(Self { kept: Arc::new(Kept::open(path, limits)?), in_work: Mutex::default() })
+        Ok(Self { kept: Arc::new(Kept::open(path, limits)?), in_work: Mutex::default(), again: AtomicU64::new(0) })
     }
 
     /// Does what a call asks, unless it was done under this name before. Of calls that come at once under one name, one acts and the
@@ -121,7 +132,11 @@ impl AnsweredRequests {
         let kept = Arc::clone(&self.kept);
         let before = self.blocking(move || kept.get(&key)).await?;
         if let Some((of, answer)) = before {
-            return if of == fingerprint { Ok(Answered::Before(answer)) } else { Err(OnceError::OtherRequest) };
+            if of != fingerprint {
+                return Err(OnceError::OtherRequest);
+            }
+            self.again.fetch_add(1, Ordering::Relaxed);
+            return Ok(Answered::Before(answer));
         }
         let answer = act.await.map_err(OnceError::Act)?;
         let (kept, keep) = (Arc::clone(&self.kept), answer.clone());
@@ -131,6 +146,11 @@ impl AnsweredRequests {
             tracing::error!(%error, rpc = request.rpc, "a call was done and will be done again if it comes again");
         }
         Ok(Answered::Now(answer))
+    }
+
+    /// How many there are.
+    pub fn counts(&self) -> RequestCounts {
+        RequestCounts { kept: self.kept.count(), again: self.again.load(Ordering::Relaxed) }
     }
 
     async fn blocking<T: Send + 'static>(

@@ -26,14 +26,17 @@ async fn a_call_acts_once_under_its_name_and_after_a_restart() {
     let requests = AnsweredRequests::open(&file, DAY).unwrap();
     assert_eq!(requests.once(named(&bank, "1", b"x"), acted(&times)).await.unwrap(), Answered::Now(vec![1]));
     assert_eq!(requests.once(named(&bank, "1", b"x"), acted(&times)).await.unwrap(), Answered::Before(vec![1]));
+    assert_eq!(requests.counts(), RequestCounts { kept: 1, again: 1 });
     drop(requests);
     let requests = AnsweredRequests::open(&file, DAY).unwrap();
+    assert_eq!(requests.counts(), RequestCounts { kept: 1, again: 0 });
     assert_eq!(requests.once(named(&bank, "1", b"x"), acted(&times)).await.unwrap(), Answered::Before(vec![1]));
     let other = requests.once(named(&bank, "1", b"y"), acted(&times)).await;
     assert!(matches!(other, Err(OnceError::OtherRequest)), "{other:?}");
     assert_eq!(requests.once(named(&shop, "1", b"y"), acted(&times)).await.unwrap(), Answered::Now(vec![2]));
     let of_other_rpc = NamedRequest { rpc: "Publish", ..named(&bank, "1", b"y") };
     assert_eq!(requests.once(of_other_rpc, acted(&times)).await.unwrap(), Answered::Now(vec![3]));
+    assert_eq!(requests.counts(), RequestCounts { kept: 3, again: 1 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -28,6 +28,7 @@ pub(super) async fn serve(listener: TcpListener, admin: Admin) -> std::io::Resul
     let routes = Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
+        .route("/readyz/{service}", get(service_ready))
         .route("/metrics", get(metrics))
         .with_state(admin);
     axum::serve(listener, routes).await
@@ -41,6 +42,19 @@ async fn ready(State(admin): State<Admin>) -> Response {
         format!("{service} {word}\n")
     });
     (code, lines.concat()).into_response()
+}
+
+/// Whether one service answers, by its name as in `otklik.v1.TaggingService`: for a balancer that asks for that one alone.
+async fn service_ready(State(admin): State<Admin>, Path(asked): Path<String>) -> Response {
+    let services = admin.ready.borrow().services();
+    match services.iter().find(|(service, _)| *service == asked) {
+        Some((_, true)) => "ready\n".into_response(),
+        Some((_, false)) => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
+        None => {
+            let names = services.map(|(service, _)| format!("{service}\n"));
+            (StatusCode::NOT_FOUND, format!("there is no such service; there are:\n{}", names.concat())).into_response()
+        }
+    }
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

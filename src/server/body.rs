@@ -55,6 +55,7 @@ impl http_body::Body for GuardedBody {
         let this = &mut *self;
         let span = this.record.span.clone();
         let _entered = span.enter();
+        let _here = this.record.trace.enter();
         let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
         if let Poll::Ready(status) = this.interruption.poll_unpin(context) {
             return this.end(&status);

@@ -17,6 +17,7 @@ use crate::audit::Event;
 use crate::cases::TenantId;
 use crate::config::Config;
 use crate::requests::{Answered, AnsweredRequests, NamedRequest, OnceError};
+use crate::telemetry::TracePlace;
 
 /// The metadata of a response that carries the request id.
 const REQUEST_ID: &str = "x-request-id";
@@ -40,11 +41,13 @@ impl Call {
         let deadlines = deadlines.unwrap_or_else(|| Deadlines::from_now(request.metadata().as_ref(), &config.server));
         let account = request.extensions().get::<Account>().cloned();
         let account = account.ok_or_else(|| status::internal("a call came past the guard"))?;
+        let trace = request.extensions().get::<TracePlace>().cloned().unwrap_or_default();
         let message = request.into_inner();
         check_request_id(id_of(&message), "request_id", config)?;
         let given_id = id_of(&message).to_owned();
         let request_id = if given_id.is_empty() { Uuid::now_v7().to_string() } else { given_id.clone() };
         Span::current().record("request_id", request_id.as_str());
+        trace.tell("request_id", request_id.clone());
         let request_id = MetadataValue::try_from(request_id.as_str());
         let request_id = request_id.map_err(|_| Faults::one("request_id", "must be visible ASCII characters"))?;
         Ok((Self { request_id, given_id, account, deadlines }, message))

@@ -20,6 +20,7 @@ use tokio::time::sleep_until;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
+use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use super::access::{self, Access};
@@ -32,7 +33,7 @@ use super::{status, wire};
 use crate::audit::AuditLog;
 use crate::callers::{Budgets, Caller, Callers, Refusal, Role};
 use crate::config::ServerConfig;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Stage, TracePlace};
 
 /// Paths of our own services begin with this.
 pub(super) const OWN_SERVICES: &str = "/otklik.";
@@ -194,35 +195,23 @@ where
         let mut record = CallRecord::new(is_ours);
         let rpc = self.layer.rpcs.get(request.uri().path());
         record.counted = rpc.map(|rpc| (Arc::clone(&self.layer.metrics), Arc::clone(rpc)));
-        let caller = match self.layer.let_in(&mut request) {
-            Ok(caller) => caller,
-            Err(reason) => {
-                record.open(request.uri().path());
-                let refusal = record.span.in_scope(|| reason.status());
-                return std::future::ready(Ok(record.refuse(refusal))).boxed();
-            }
-        };
-        if is_ours {
-            match self.layer.admit(&caller) {
-                Ok(permit) => record.permit = Some(permit),
-                Err(refusal) => {
-                    self.layer.turned_away.note(&refusal);
-                    return std::future::ready(Ok(record.refuse(refusal))).boxed();
-                }
-            }
+        if let Some((_, rpc)) = &record.counted {
+            record.trace = TracePlace::of_call(rpc, request.headers());
         }
-        record.open(request.uri().path());
-        record.span.record("caller", caller.id.as_str());
+        if let Err(refusal) = record.admitted(&self.layer, &mut request) {
+            return std::future::ready(Ok(record.refuse(refusal))).boxed();
+        }
         // The clone has not been polled ready; the service at hand has.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         let layer = self.layer.clone();
         let deadlines = Deadlines::from_now(request.headers(), &layer.config);
-        request.extensions_mut().insert(Account::new(caller, Arc::clone(&layer.budgets), layer.audit.clone()));
         request.extensions_mut().insert(deadlines);
+        request.extensions_mut().insert(record.trace.clone());
 
         async move {
             let work = async move { inner.call(request).await }.instrument(record.span.clone());
+            let work = record.trace.clone().hold(work);
             let work = AssertUnwindSafe(work).catch_unwind();
             let answer_due = if is_ours { Some(deadlines.answer) } else { deadlines.call };
             tokio::select! {
@@ -281,19 +270,46 @@ pub(super) struct CallRecord {
     counted: Option<(Arc<Metrics>, Arc<str>)>,
     /// How it ended; `None` until it did, and for good if its caller left.
     pub(super) code: Option<Code>,
-    /// None of a call that was turned away.
+    /// For the log. None of a call that was turned away.
     pub(super) span: Span,
+    /// For a collector of traces.
+    pub(super) trace: TracePlace,
 }
 
 impl CallRecord {
     fn new(is_ours: bool) -> Self {
-        Self { is_ours, started: Instant::now(), permit: None, counted: None, code: None, span: Span::none() }
+        let (span, trace) = (Span::none(), TracePlace::default());
+        Self { is_ours, started: Instant::now(), permit: None, counted: None, code: None, span, trace }
     }
 
     /// The call is more than turned away: what is logged of it names it.
     fn open(&mut self, method: &str) {
-        self.span =
-            tracing::error_span!("call", method, request_id = tracing::field::Empty, caller = tracing::field::Empty);
+        self.span = tracing::error_span!("call", method, request_id = Empty, caller = Empty, trace_id = Empty);
+        if let Some(trace_id) = self.trace.trace_id() {
+            self.span.record("trace_id", trace_id);
+        }
+    }
+
+    /// Lets a call in and gives it a place, or says why not.
+    fn admitted(&mut self, layer: &GuardLayer, request: &mut Request<Body>) -> Result<(), Status> {
+        let trace = self.trace.clone();
+        let _here = trace.enter();
+        let _stage = self.is_ours.then(|| Stage::Admission.begin());
+        let caller = layer.let_in(request).map_err(|reason| {
+            self.open(request.uri().path());
+            self.span.in_scope(|| reason.status())
+        })?;
+        trace.tell("caller", caller.id.clone());
+        trace.tell("tenant", caller.tenant.as_str().to_owned());
+        if self.is_ours {
+            let permit = layer.admit(&caller).inspect_err(|refusal| layer.turned_away.note(refusal))?;
+            self.permit = Some(permit);
+        }
+        self.open(request.uri().path());
+        self.span.record("caller", caller.id.as_str());
+        let account = Account::new(caller, Arc::clone(&layer.budgets), layer.audit.clone());
+        request.extensions_mut().insert(account);
+        Ok(())
     }
 
     /// Ends the call with a status and no message.
@@ -316,6 +332,8 @@ impl Drop for CallRecord {
         if let Some((metrics, rpc)) = &self.counted {
             metrics.call_ended(rpc, code, elapsed.as_secs_f64());
         }
+        // The code that a caller who left would have been given.
+        self.trace.call_ended(i32::from(self.code.unwrap_or(Code::Cancelled)));
         let _entered = self.span.enter();
         if self.is_ours && !self.span.is_none() {
             tracing::info!(code, elapsed_ms, "call ended");

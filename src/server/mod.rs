@@ -18,6 +18,7 @@ mod deadline;
 mod drain;
 mod exposure;
 mod guard;
+mod health;
 mod metered;
 mod panics;
 mod places;
@@ -51,6 +52,7 @@ use self::admin::Admin;
 use self::drain::Drain;
 pub use self::exposure::{ExposureError, check_exposure};
 use self::guard::GuardLayer;
+pub use self::health::{HealthError, HealthQuestion, ask_health};
 use self::metered::Metered;
 pub use self::panics::log_panics_without_message;
 use self::readiness::{Announcer, Ready};
@@ -72,7 +74,7 @@ use crate::requests::AnsweredRequests;
 use crate::retag::archive::RetagJobs;
 use crate::serving::Publisher;
 use crate::tagging::Tagger;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Observed};
 
 /// After work was aborted: how long connections may take to close before they are left behind.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
@@ -122,7 +124,7 @@ pub struct Served {
 pub struct Listeners {
     /// For callers, by gRPC.
     pub calls: TcpListener,
-    /// For operators, by HTTP: `/livez`, `/readyz`, `/metrics`. Without it nobody answers them.
+    /// For operators, by HTTP: `/livez`, `/readyz`, `/readyz/SERVICE`, `/metrics`. Without it nobody answers them.
     pub admin: Option<TcpListener>,
     /// What encrypts the calls; without it plain text is spoken.
     pub tls: Option<Tls>,
@@ -181,7 +183,9 @@ pub async fn serve(
     let serving = Arc::clone(publisher.serving());
     let uncounted: Arc<dyn Tagger> = serving.clone();
     let Listeners { calls: listener, admin, tls } = listeners.into();
-    let metrics = Arc::new(Metrics::new(&uncounted));
+    let observed =
+        Observed { tagger: Arc::clone(&uncounted), retag_jobs: retag_jobs.clone(), requests: Arc::clone(&requests) };
+    let metrics = Arc::new(Metrics::new(observed));
     let tagger: Arc<dyn Tagger> = Arc::new(Metered { inner: Arc::clone(&uncounted), metrics: Arc::clone(&metrics) });
     let config = Arc::new(config.clone());
     let drain = Drain::new();

@@ -104,8 +104,10 @@ pub(super) async fn watch(announcer: Announcer, tagger: Arc<dyn Tagger>, cases: 
     let mut published = Ready { prompts: true, ..Ready::NOT };
     announcer.publish(published).await;
     loop {
-        let (tagging, store) =
-            tokio::join!(async { published.tagging || warm_up(&*tagger).await }, store_answers(&*cases),);
+        let (tagging, store) = tokio::join!(
+            async { published.tagging || warm_up(&*tagger).await },
+            store_answers(&announcer.metrics, &*cases)
+        );
         let ready = Ready { tagging, cases: tagging && store, prompts: true, store_lost: !store };
         if ready != published {
             tracing::info!(tagging = ready.tagging, cases = ready.cases, "readiness changed");
@@ -126,15 +128,25 @@ async fn warm_up(tagger: &dyn Tagger) -> bool {
     outcome.is_ok()
 }
 
-async fn store_answers(cases: &dyn CaseStore) -> bool {
+async fn store_answers(metrics: &Metrics, cases: &dyn CaseStore) -> bool {
+    let began = Instant::now();
     let probe = AssertUnwindSafe(async { cases.probe().await }).catch_unwind();
-    let problem = match timeout(PROBE_LIMIT, probe).await {
+    let outcome = timeout(PROBE_LIMIT, probe).await;
+    let problem = match outcome {
+        Ok(Ok(Ok(cases))) => {
+            metrics.store_probed(true, began.elapsed(), Some(cases));
+            return true;
+        }
         // A store with too much to do is alive: its calls are refused one by one, not its service as a whole.
-        Ok(Ok(Ok(()) | Err(CaseStoreError::Busy { .. }))) => return true,
+        Ok(Ok(Err(CaseStoreError::Busy { .. }))) => {
+            metrics.store_probed(true, began.elapsed(), None);
+            return true;
+        }
         Ok(Ok(Err(error))) => error.to_string(),
         Ok(Err(_)) => "its probe panicked".to_owned(),
         Err(_) => format!("no answer within {} s", PROBE_LIMIT.as_secs()),
     };
+    metrics.store_probed(false, began.elapsed(), None);
     tracing::warn!(problem, "the case store does not answer");
     false
 }

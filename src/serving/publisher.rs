@@ -13,6 +13,7 @@ use super::{Generation, MakeError, PublishError, Serving};
 use crate::tags::TaxonomyVersion;
 use crate::taxonomy::Taxonomy;
 use crate::taxonomy::versions::{Publication, PublicationKind, PublicationNote, SourcedTaxonomy, Versions};
+use crate::telemetry::TracePlace;
 
 /// Taxonomies that are read and checked at once; each takes a thread for as long.
 const READ_AT_ONCE: usize = 2;
@@ -154,7 +155,7 @@ impl Publisher {
             let _alone = permit;
             publisher.publish_alone(request).await
         };
-        let done = tokio::spawn(work.in_current_span()).await;
+        let done = tokio::spawn(TracePlace::current().hold(work.in_current_span())).await;
         done.map_err(|error| PublishError::Failed(format!("publishing ended: {error}")))?
     }
 

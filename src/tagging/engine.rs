@@ -30,6 +30,7 @@ use crate::tags::{
     TurnTags,
 };
 use crate::taxonomy::{RuleHit, RuleTarget, Taxonomy};
+use crate::telemetry::Stage;
 
 /// Characters of a token, at the least, in the texts that people write; for the estimate that admission works with.
 pub(super) const CHARS_PER_TOKEN: usize = 3;
@@ -387,12 +388,12 @@ impl Walk {
 
     /// Makes the text ready; if it needs one pass through the model, what comes of that is its tags.
     fn begin(self: Arc<Self>, feedback: Feedback, party: Party) -> Begun<Result<Outcome, TaggingError>> {
-        let document = Document::new(&feedback);
+        let document = Stage::Prepare.time(|| Document::new(&feedback));
         let inputs = self.inputs(&document);
         let known: Vec<_> = inputs.iter().map(|input| self.cache.get(input, self.judge.depth())).collect();
         let unknown: Vec<EncodeInput<'_>> =
             inputs.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(input, _)| *input).collect();
-        let plan = match self.encoder.plan(&unknown, self.judge.depth()) {
+        let plan = match Stage::Tokenise.time(|| self.encoder.plan(&unknown, self.judge.depth())) {
             Ok(plan) => Arc::new(plan),
             Err(error) => return Begun::Done(Err(failure(error))),
         };
@@ -477,8 +478,8 @@ impl Walk {
 
     /// All that follows from what the encoder says, now or before; the encodings are those of the document's voices.
     fn tags(&self, feedback: &Feedback, party: Party, document: &Document, encodings: &[Encoding]) -> Tags {
-        let reading = Reading::new(&self.judge, document, encodings);
-        let hits = rule_hits(&self.judge, document);
+        let reading = Stage::Heads.time(|| Reading::new(&self.judge, document, encodings));
+        let hits = Stage::Rules.time(|| rule_hits(&self.judge, document));
 
         let speaker = document.voices.first().map_or(Speaker::Customer, |voice| voice.speaker);
         let masked_text = document.masked_text();
@@ -486,7 +487,8 @@ impl Walk {
         let corrections = corrections.read().unwrap_or_else(PoisonError::into_inner);
         let vector = encodings.first().and_then(|encoding| encoding.vector.get(..self.encoder.dimension()));
         let vector = vector.unwrap_or_default();
-        let votes = Votes::new(&corrections, &masked_text, vector);
+        let votes = Stage::Neighbours.time(|| Votes::new(&corrections, &masked_text, vector));
+        let _deciding = Stage::Decide.begin();
         let said = |speaker| {
             let TaggingOptions { topic_threshold, max_topics, .. } = self.options;
             let of = |threshold, most| topics_of(&self.judge, &reading, speaker, &hits, threshold, most);

@@ -1,13 +1,16 @@
 //! What operators are answered over HTTP.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use otklik::server::wire::v1;
+use otklik::server::{HealthError, HealthQuestion, ask_health};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
 
 use crate::fakes::{FakeTagger, MemoryStore};
-use crate::{Service, classify, eventually};
+use crate::{Service, classify, eventually, feedback};
 
 /// Status and body of an answer.
 pub async fn get(service: &Service, path: &str) -> (u16, String) {
@@ -47,6 +50,67 @@ async fn life_and_readiness_are_told_apart() {
     eventually("the store is gone", async || get(&service, "/readyz").await == (503, half.to_owned())).await;
     assert_eq!(get(&service, "/livez").await.0, 200);
     assert_eq!(get(&service, "/").await.0, 404);
+
+    // One service is asked for by its name.
+    assert_eq!(get(&service, "/readyz/otklik.v1.TaggingService").await, (200, "ready\n".to_owned()));
+    assert_eq!(get(&service, "/readyz/otklik.v1.CaseService").await, (503, "not ready\n".to_owned()));
+    let (code, told) = get(&service, "/readyz/tagging").await;
+    assert_eq!(code, 404);
+    assert!(told.contains("otklik.v1.RetagService\n"), "{told}");
+    // The same is told by the health protocol.
+    let serves = async |name: &str| {
+        let question = HealthQuestion {
+            address: service.address,
+            service: name.to_owned(),
+            certificate: None,
+            timeout: Duration::from_secs(60),
+        };
+        ask_health(question).await
+    };
+    assert!(serves("otklik.v1.TaggingService").await.unwrap());
+    assert!(!serves("otklik.v1.CaseService").await.unwrap());
+    assert!(!serves("").await.unwrap());
+    assert!(matches!(serves("tagging").await, Err(HealthError::UnknownService { .. })));
+}
+
+#[tokio::test]
+async fn nobody_answers_for_a_service_that_is_gone() {
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let question =
+        HealthQuestion { address, service: String::new(), certificate: None, timeout: Duration::from_secs(60) };
+    let error = ask_health(question).await.unwrap_err();
+    assert!(matches!(&error, HealthError::NoAnswer { .. }) && error.to_string().contains(&address.to_string()));
+}
+
+#[tokio::test]
+async fn the_store_its_cases_and_calls_that_come_again_are_told() {
+    let service = Service::start().await;
+    eventually("ready", async || get(&service, "/readyz").await.0 == 200).await;
+    let mut cases = service.cases().await;
+    let item = |id| v1::UpsertCasesItem { feedback: Some(feedback(id, "спасибо")), ..Default::default() };
+    let request = v1::UpsertCasesRequest { items: vec![item("c1"), item("c2")], ..Default::default() };
+    cases.upsert_cases(request).await.unwrap();
+    let request =
+        v1::DeleteCasesRequest { ids: vec!["c1".to_owned()], request_id: "once".to_owned(), ..Default::default() };
+    for _ in 0..2 {
+        cases.delete_cases(request.clone()).await.unwrap();
+    }
+    let told = async |name: &str| value(&get(&service, "/metrics").await.1, &format!("{name} "));
+    eventually("probed", async || told("otklik_store_cases").await.as_deref() == Some("1")).await;
+    assert_eq!(told("otklik_store_up").await.as_deref(), Some("1"));
+    assert!(told("otklik_store_probe_seconds").await.unwrap().parse::<f64>().unwrap() >= 0.0);
+    assert_eq!(told("otklik_requests_kept").await.as_deref(), Some("1"));
+    assert_eq!(told("otklik_requests_again_total").await.as_deref(), Some("1"));
+    assert_eq!(told("otklik_retag_jobs_running").await.as_deref(), Some("0"));
+    assert_eq!(told("otklik_retag_cases_read_total").await.as_deref(), Some("0"));
+    // Too few texts to say what is usual.
+    assert_eq!(told("otklik_topic_drift").await, None);
+    let scrape = get(&service, "/metrics").await.1;
+    assert!(scrape.contains("otklik_stage_duration_seconds_count{stage=\"admission\"}"), "{scrape}");
+    service.store.silent.store(true, Ordering::SeqCst);
+    eventually("lost", async || told("otklik_store_up").await.as_deref() == Some("0")).await;
 }
 
 #[tokio::test]

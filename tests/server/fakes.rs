@@ -458,9 +458,10 @@ impl CaseStore for MemoryStore {
         Ok(Erasure::new(tenant, customer_id, ids, vec!["/backup/1".to_owned()]))
     }
 
-    async fn probe(&self) -> Result<(), CaseStoreError> {
+    async fn probe(&self) -> Result<u64, CaseStoreError> {
         self.probes.fetch_add(1, Ordering::SeqCst);
-        self.answers().await
+        self.answers().await?;
+        Ok(self.cases.lock().unwrap().len() as u64)
     }
 
     async fn close(&self) -> Result<(), CaseStoreError> {

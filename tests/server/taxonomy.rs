@@ -69,6 +69,8 @@ async fn the_next_text_is_tagged_under_what_was_published() {
     assert_eq!((publication.name.as_str(), publication.parent_version.as_str()), ("second", old.as_str()));
     assert_eq!((publication.published_by.as_str(), publication.comment.as_str()), ("anna", "по просьбе логистики"));
     assert!(publication.published_at.is_some());
+    let serving = format!("taxonomy_version=\"{}\"", publication.version);
+    assert!(crate::admin::get(&service, "/metrics").await.1.contains(&serving), "the numbers tell what serves");
     assert_eq!(tagged_under(&service).await, publication.version);
     assert_eq!(current(&mut client).await, publication.version);
 

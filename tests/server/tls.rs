@@ -1,10 +1,11 @@
 //! Encryption: certificates that change while the service runs, callers that must show theirs, and slow ones that keep nobody out.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use otklik::config::Config;
-use otklik::server::Tls;
 use otklik::server::wire::v1::tagging_service_client::TaggingServiceClient;
+use otklik::server::{HealthError, HealthQuestion, Tls, ask_health};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::net::TcpStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -84,6 +85,22 @@ async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not() {
         Err(_) => false,
     };
     assert!(!plain, "plain text is not spoken");
+
+    // The service's own certificate is known by its file, though it is of no authority that anybody trusts here.
+    let serves = async |certificate: &Path| {
+        let question = HealthQuestion {
+            address: service.address,
+            service: "otklik.v1.TaggingService".to_owned(),
+            certificate: Some(certificate.to_owned()),
+            timeout: Duration::from_secs(60),
+        };
+        ask_health(question).await
+    };
+    eventually("health over TLS", async || serves(&files.certificate).await.is_ok_and(|serves| serves)).await;
+    let other = folder.path().join("other.pem");
+    std::fs::write(&other, old.issue().0).unwrap();
+    assert!(matches!(serves(&other).await, Err(HealthError::NoAnswer { .. })));
+    assert!(matches!(serves(&files.key).await, Err(HealthError::Certificate { .. })));
 
     files.write(new.issue());
     eventually("the new certificate", async || answers(&service, &new, None).await).await;

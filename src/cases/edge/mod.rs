@@ -336,7 +336,7 @@ impl CaseStore for EdgeStore {
         kept.await
     }
 
-    async fn probe(&self) -> Result<(), CaseStoreError> {
+    async fn probe(&self) -> Result<u64, CaseStoreError> {
         self.read(Engine::probe).await
     }
 

@@ -285,7 +285,7 @@ impl Inner {
         }
     }
 
-    async fn probe(&self) -> Result<(), CaseStoreError> {
+    async fn probe(&self) -> Result<u64, CaseStoreError> {
         let answer =
             self.calls.run("ask the server for its health", HealthCheckRequest {}, |wire, request| async move {
                 calls::health(wire).health_check(request).await
@@ -293,7 +293,7 @@ impl Inner {
         answer.await?;
         let is_moved = self.schema.served().await?.as_ref() != Some(&self.collection);
         self.moved.store(is_moved, Ordering::Relaxed);
-        if is_moved { Err(self.was_moved()) } else { Ok(()) }
+        if is_moved { Err(self.was_moved()) } else { Ok(self.points.estimate().await?) }
     }
 }
 
@@ -390,7 +390,7 @@ impl CaseStore for QdrantStore {
         self.write(move |inner| async move { inner.erase(tenant, customer_id).await }).await
     }
 
-    async fn probe(&self) -> Result<(), CaseStoreError> {
+    async fn probe(&self) -> Result<u64, CaseStoreError> {
         let _place = self.inner.enter()?;
         self.inner.probe().await
     }

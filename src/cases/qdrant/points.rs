@@ -162,10 +162,19 @@ impl Points {
 
     /// How many points a filter matches, exactly.
     pub(super) async fn count(&self, filter: Filter) -> Result<u64, CallFault> {
+        self.counted(Some(filter), true).await
+    }
+
+    /// About how many points there are, as the server knows without counting them.
+    pub(super) async fn estimate(&self) -> Result<u64, CallFault> {
+        self.counted(None, false).await
+    }
+
+    async fn counted(&self, filter: Option<Filter>, exact: bool) -> Result<u64, CallFault> {
         let request = CountPoints {
             collection_name: self.collection.clone(),
-            filter: Some(filter),
-            exact: Some(true),
+            filter,
+            exact: Some(exact),
             timeout: Some(self.calls.seconds()),
             ..CountPoints::default()
         };

@@ -13,6 +13,16 @@ pub enum Lane {
     Bulk,
 }
 
+impl Lane {
+    /// The stable lower-case name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Lane::Interactive => "interactive",
+            Lane::Bulk => "bulk",
+        }
+    }
+}
+
 /// Whose work it is. Parties that have work in one lane take turns there, token for token, however much each brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Party(u64);

@@ -1,6 +1,6 @@
 //! Doing the jobs: the next of them, page by page, to its end.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -139,7 +139,9 @@ impl RetagJobs {
                 }
             };
             let count = cases.len();
-            record.job.counts.add(work.do_cases(cases).await?);
+            let done = work.do_cases(cases).await?;
+            record.job.counts.add(done);
+            self.shared.done.lock().unwrap_or_else(PoisonError::into_inner).add(done);
             record.place = Place { next: after, begun: None };
             self.tell(record);
             if record.place.next.is_none() {

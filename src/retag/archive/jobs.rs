@@ -55,6 +55,21 @@ pub struct JobLimits {
     pub page_cases: usize,
 }
 
+/// What the jobs of this process do, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JobFigures {
+    /// Jobs that wait.
+    pub waiting: u64,
+    /// Jobs at work: one, or none.
+    pub running: u64,
+    /// Cases read since the process started.
+    pub read: u64,
+    /// Cases whose tags were changed.
+    pub changed: u64,
+    /// Cases that could not be tagged.
+    pub failed: u64,
+}
+
 /// A job with those who watch it and with the way to cancel it.
 pub(super) struct Held {
     pub(super) record: Record,
@@ -79,6 +94,8 @@ pub(super) struct Shared {
     journal: Journal,
     pub(super) limits: JobLimits,
     jobs: Mutex<BTreeMap<String, Held>>,
+    /// What was done since the process started, by jobs that are forgotten too.
+    pub(super) done: Mutex<ArchiveCounts>,
     /// Held while a job is taken on, so that limits and request ids are heeded.
     taking_on: tokio::sync::Mutex<()>,
     /// There may be a job to do.
@@ -97,6 +114,7 @@ impl RetagJobs {
             journal,
             limits: JobLimits { page_cases: limits.page_cases.max(1), ..limits },
             jobs: Mutex::new(jobs),
+            done: Mutex::default(),
             taking_on: tokio::sync::Mutex::new(()),
             wake: Notify::new(),
         };
@@ -203,6 +221,16 @@ impl RetagJobs {
             return Ok(record.job);
         }
         self.get(tenant, id)
+    }
+
+    /// What the jobs do, in numbers.
+    pub fn figures(&self) -> JobFigures {
+        let ArchiveCounts { read, changed, failed, .. } =
+            *self.shared.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = self.shared.lock();
+        let in_state = |state| jobs.values().filter(|held| held.record.job.state == state).count() as u64;
+        let (waiting, running) = (in_state(JobState::Queued), in_state(JobState::Running));
+        JobFigures { waiting, running, read, changed, failed }
     }
 
     /// Keeps a record on disk.

@@ -23,6 +23,6 @@ mod work;
 
 pub use estimate::{ArchivePlan, plan};
 pub use job::{ArchiveCounts, ArchiveRequest, Job, JobState, MAX_PRIORITY};
-pub use jobs::{JobLimits, JobsError, RetagJobs};
+pub use jobs::{JobFigures, JobLimits, JobsError, RetagJobs};
 pub use preview::{ArchivePreview, preview};
 pub use work::{ArchiveError, Resources};

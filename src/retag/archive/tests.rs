@@ -260,6 +260,8 @@ async fn every_case_gets_the_tags_of_now_and_each_is_counted_once() {
     let older = ArchiveRequest { only_older: true, ..everything() };
     let rest = fixture.done(&jobs, older, &fake).await.counts;
     assert_eq!((rest.read, rest.failed, rest.skipped), (1, 1, 0));
+    let all_jobs = JobFigures { waiting: 0, running: 0, read: 21, changed: 9, failed: 3 };
+    assert_eq!(jobs.figures(), all_jobs);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -365,6 +367,7 @@ async fn jobs_wait_in_order_are_cancelled_and_forgotten() {
     assert_eq!(jobs.start(&tenant(), Some("r-1".to_owned()), of(5), plan).await.unwrap().id, low.id);
     let full = jobs.start(&tenant(), None, of(9), plan).await.unwrap_err();
     assert_eq!(full.to_string(), "2 jobs wait, at most 2 may (retag.max_waiting)");
+    assert_eq!(jobs.figures(), JobFigures { waiting: 2, ..JobFigures::default() });
     let done = fixture.run_until_over(&jobs, &high.id, &fake).await;
     assert_eq!((done.state, jobs.get(&tenant(), &low.id).unwrap().state.is_over()), (JobState::Succeeded, false));
 

@@ -1,24 +1,22 @@
-//! What the service tells of itself in numbers, for Prometheus.
-//!
-//! Enters: how calls ended, what was tagged, and a look at what computes. Leaves: the text of a scrape in the OpenMetrics format.
-//! Never here: anything that a customer wrote; labels are names of this program and of the taxonomy, so that there are few of them.
+//! Everything that is counted, and the text of a scrape.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, text,
-};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::tagging::{Tagger, TaggerCounts};
-use crate::tags::{Provenance, Tags};
+use super::at_scrape::{AtScrape, DriftAtScrape, Observed};
+use super::drift::Drift;
+use super::language_model::{ASKED, ReasonLabels};
+use super::stages::{ByLane, ByStage, WALKED};
+use crate::tags::Tags;
 
 /// Begins every name.
 const PREFIX: &str = "otklik";
@@ -67,11 +65,6 @@ struct LanguageLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabels {
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ServiceLabels {
     service: &'static str,
 }
@@ -88,11 +81,26 @@ pub struct Metrics {
     teams: Family<TeamLabels, Counter>,
     reviews: Family<ReasonLabels, Counter>,
     ready: Family<ServiceLabels, Gauge>,
+    stage_seconds: ByStage,
+    lane_seconds: ByLane,
+    texts_of_batches: Histogram,
+    tokens_of_batches: Histogram,
+    store_up: Gauge,
+    store_probe_seconds: Gauge<f64, AtomicU64>,
+    store_cases: Gauge,
+    model_in_work: Gauge,
+    model_prompt_tokens: Counter,
+    model_cached_tokens: Counter,
+    model_answer_tokens: Counter,
+    model_first_token_seconds: Histogram,
+    model_refusals: Family<ReasonLabels, Counter>,
+    drift: Arc<Mutex<Drift>>,
 }
 
 impl Metrics {
-    /// Everything at 0, with a look at what computes at each scrape.
-    pub fn new(tagger: &Arc<dyn Tagger>) -> Self {
+    /// Everything at 0, with a look at what is observed at each scrape. What is counted of the process goes on from where it is: stages,
+    /// batches and the language model.
+    pub fn new(observed: Observed) -> Self {
         let latencies: fn() -> Histogram = || Histogram::new(LATENCY_BOUNDS);
         let mut metrics = Self {
             registry: Registry::default(),
@@ -104,6 +112,20 @@ impl Metrics {
             teams: Family::default(),
             reviews: Family::default(),
             ready: Family::default(),
+            stage_seconds: WALKED.stage_seconds.clone(),
+            lane_seconds: WALKED.lane_seconds.clone(),
+            texts_of_batches: WALKED.batch_texts.clone(),
+            tokens_of_batches: WALKED.batch_tokens.clone(),
+            store_up: Gauge::default(),
+            store_probe_seconds: Gauge::default(),
+            store_cases: Gauge::default(),
+            model_in_work: ASKED.in_work.clone(),
+            model_prompt_tokens: ASKED.prompt_tokens.clone(),
+            model_cached_tokens: ASKED.cached_tokens.clone(),
+            model_answer_tokens: ASKED.answer_tokens.clone(),
+            model_first_token_seconds: ASKED.first_token_seconds.clone(),
+            model_refusals: ASKED.refusals.clone(),
+            drift: Arc::default(),
         };
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register("calls", "Calls that ended, by RPC and gRPC code", metrics.calls.clone());
@@ -114,7 +136,27 @@ impl Metrics {
         registry.register("teams", "Owning teams given", metrics.teams.clone());
         registry.register("reviews", "Reasons why a person should look", metrics.reviews.clone());
         registry.register("ready", "1 while the service answers", metrics.ready.clone());
-        registry.register_collector(Box::new(Computing(Arc::clone(tagger))));
+        registry.register("stage_duration_seconds", "How long stages took", metrics.stage_seconds.clone());
+        registry.register("queue_wait_seconds", "How long work waited for a thread", metrics.lane_seconds.clone());
+        registry.register("texts_per_batch", "Texts that a batch had", metrics.texts_of_batches.clone());
+        registry.register("tokens_per_batch", "Tokens that a batch had", metrics.tokens_of_batches.clone());
+        registry.register("store_up", "1 if the case store answered its last probe", metrics.store_up.clone());
+        registry.register("store_probe_seconds", "How long the last probe took", metrics.store_probe_seconds.clone());
+        registry.register("store_cases", "About how many cases there are, all tenants'", metrics.store_cases.clone());
+        let help = "Calls that the language model answers or that wait for it";
+        registry.register("language_model_in_work", help, metrics.model_in_work.clone());
+        let help = "Tokens of prompts, those remembered from before among them";
+        registry.register("language_model_prompt_tokens", help, metrics.model_prompt_tokens.clone());
+        let help = "Tokens of prompts that were remembered from before";
+        registry.register("language_model_cached_tokens", help, metrics.model_cached_tokens.clone());
+        let help = "Tokens of answers";
+        registry.register("language_model_answer_tokens", help, metrics.model_answer_tokens.clone());
+        let help = "How long it took until the first token of an answer";
+        registry.register("language_model_first_token_seconds", help, metrics.model_first_token_seconds.clone());
+        let help = "Questions without an answer, by reason";
+        registry.register("language_model_refusals", help, metrics.model_refusals.clone());
+        registry.register_collector(Box::new(AtScrape(observed)));
+        registry.register_collector(Box::new(DriftAtScrape(Arc::clone(&metrics.drift))));
         metrics.registry = registry;
         metrics
     }
@@ -137,6 +179,16 @@ impl Metrics {
         for reason in &tags.review.reasons {
             self.reviews.get_or_create(&ReasonLabels { reason: reason.as_str() }).inc();
         }
+        self.drift.lock().unwrap_or_else(PoisonError::into_inner).tagged(tags);
+    }
+
+    /// What came of a probe of the case store, after so long: about how many cases there are, if it lives and told.
+    pub fn store_probed(&self, is_up: bool, took: Duration, cases: Option<u64>) {
+        self.store_up.set(i64::from(is_up));
+        self.store_probe_seconds.set(took.as_secs_f64());
+        if let Some(cases) = cases {
+            self.store_cases.set(i64::try_from(cases).unwrap_or(i64::MAX));
+        }
     }
 
     /// Whether a service answers.
@@ -152,45 +204,5 @@ impl Metrics {
         let mut text = String::new();
         text::encode(&mut text, &self.registry)?;
         Ok(text)
-    }
-}
-
-fn identity(provenance: &Provenance) -> Vec<(&'static str, String)> {
-    vec![
-        ("version", provenance.otklik_version.clone()),
-        ("taxonomy_version", provenance.taxonomy_version.as_str().to_owned()),
-        ("encoder", provenance.encoder_id.clone()),
-        ("encoder_sha256", provenance.encoder_sha256.clone()),
-    ]
-}
-
-/// What computes, as it is at the moment of a scrape.
-struct Computing(Arc<dyn Tagger>);
-
-impl fmt::Debug for Computing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Computing").field(&self.0.counts()).finish()
-    }
-}
-
-impl Collector for Computing {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let program = Info::new(identity(&self.0.provenance()));
-        program.encode(encoder.encode_descriptor("program", "What serves", None, program.metric_type())?)?;
-        let TaggerCounts { queued_tokens, batches, batch_tokens, cache_hits, cache_misses } = self.0.counts();
-        let counters = [
-            ("batches", "Batches that went through the encoder", batches),
-            ("batch_tokens", "Tokens of those batches", batch_tokens),
-            ("cache_hits", "Short texts whose vectors were known from before", cache_hits),
-            ("cache_misses", "Short texts whose vectors were not", cache_misses),
-        ];
-        for (name, help, value) in counters {
-            let counter = ConstCounter::new(value);
-            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
-            counter.encode(metric)?;
-        }
-        let queue = ConstGauge::new(u32::try_from(queued_tokens).unwrap_or(u32::MAX));
-        let help = "Tokens that wait or are computed";
-        queue.encode(encoder.encode_descriptor("queue_tokens", help, None, queue.metric_type())?)
     }
 }
