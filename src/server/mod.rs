@@ -298,6 +298,9 @@ pub async fn serve(
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(u32::try_from(streams).ok())
+        // Calls that their callers gave up before they were looked at, as all are after a standstill of the machine: with fewer the
+        // connection would be closed, and with it the calls that nobody gave up.
+        .http2_max_pending_accept_reset_streams(Some(streams))
         .layer(guard.clone())
         .add_service(tagging)
         .add_service(case_service)
