@@ -1,5 +1,6 @@
 //! Reads a table row by row.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
@@ -366,10 +367,11 @@ fn read_header(
         return Err(header_error(format!("{} columns; at most {MAX_FIELDS} are allowed", records.count())));
     }
     let mut header: Vec<String> = Vec::with_capacity(records.count());
+    let mut seen = HashSet::with_capacity(records.count());
     for (index, field) in records.fields().enumerate() {
         let name = utf8(field, None).map_err(|problem| header_error(format!("the header: {problem}")))?;
         let name = if name.trim().is_empty() { format!("column_{}", index + 1) } else { name.to_owned() };
-        if header.contains(&name) {
+        if !seen.insert(name.clone()) {
             return Err(header_error(format!("two columns are named {name:?}; each needs a name of its own")));
         }
         header.push(name);

@@ -170,7 +170,7 @@ impl Shape {
             _ => None,
         };
         let epsilon = of.number("attention.layer_norm_rms_epsilon")?;
-        Ok(Self {
+        let shape = Self {
             architecture,
             layers: of.count("block_count")?,
             hidden,
@@ -191,7 +191,25 @@ impl Shape {
             sliding,
             gate: if is_gemma { Gate::Gelu } else { Gate::Silu },
             embedding_scale: if is_gemma { (hidden as f32).sqrt() } else { 1.0 },
-        })
+        };
+        shape.check_sizes()?;
+        Ok(shape)
+    }
+
+    /// No size is beyond what models have: products of them stay numbers, and what a file only says is not made.
+    fn check_sizes(&self) -> Result<(), String> {
+        let sizes = [
+            ("embedding_length", self.hidden, 65_536),
+            ("block_count", self.layers, 1_000),
+            ("attention.head_count", self.heads, 1_024),
+            ("attention.key_length", self.head_width, 4_096),
+            ("feed_forward_length", self.feed_forward, 1 << 20),
+            ("context_length", self.context, 1 << 26),
+        ];
+        match sizes.into_iter().find(|(_, size, most)| size > most) {
+            Some((key, size, most)) => Err(format!("{}.{key} is {size}, allowed: 1 to {most}", self.architecture)),
+            None => Ok(()),
+        }
     }
 
     /// The tensor of what angles are divided by, where a file has it.
