@@ -2,6 +2,8 @@
 //!
 //! What the targets do is in `fuzz/src/`; `fuzz/README.md` has how to run them for long.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 

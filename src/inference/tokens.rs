@@ -99,8 +99,13 @@ impl TextTokens {
         let unreadable = |source| InferenceError::Read { path: path.to_owned(), source };
         let bad = |problem: String| InferenceError::Format { path: path.to_owned(), problem };
         let mut bytes = Vec::new();
-        File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
-        if bytes.len() as u64 > MAX_FILE_BYTES {
+        let file = File::open(path).map_err(&unreadable)?;
+        // Told by its length where it has one, so that what is too long is not read.
+        let length = file.metadata().map_err(&unreadable)?.len();
+        file.take(if length > MAX_FILE_BYTES { 0 } else { MAX_FILE_BYTES + 1 })
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
+        if length.max(bytes.len() as u64) > MAX_FILE_BYTES {
             return Err(bad(format!("has more than {} MiB, the most allowed", MAX_FILE_BYTES >> 20)));
         }
         // Most are of this kind, and the longest part of a start is to read them.
@@ -274,6 +279,14 @@ mod tests {
             assert_eq!(compact.id_to_token(id), library.id_to_token(id));
         }
         assert_eq!(compact.get_vocab(true), library.get_vocab(true));
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused_before_it_is_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(MAX_FILE_BYTES + 1).unwrap();
+        let problem = TextTokens::read(file.path()).err().unwrap().to_string();
+        assert!(problem.contains("more than 256 MiB"), "{problem}");
     }
 
     #[test]
