@@ -152,7 +152,10 @@ impl TableReader {
     /// # Errors
     /// As [`TableReader::open`].
     pub fn from_reader(table: &str, reader: Box<dyn Read + Send>, options: &ReaderOptions) -> Result<Self, TableError> {
-        let mut source = Source::new(reader).map_err(|reason| TableError::Read { table: table.to_owned(), reason })?;
+        // The header's delimiter is told by all of it, line breaks between quotes included.
+        let source =
+            if options.format == Some(InputFormat::Csv) { Source::quoted(reader) } else { Source::new(reader) };
+        let mut source = source.map_err(|reason| TableError::Read { table: table.to_owned(), reason })?;
         if source.is_utf16() {
             return Err(TableError::Utf16 { table: table.to_owned() });
         }
