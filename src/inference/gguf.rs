@@ -69,7 +69,8 @@ fn check_tensor(name: &str, info: &TensorInfo, data: u64, length: u64) -> Result
     let numbers = dims.iter().try_fold(1_usize, |product, dim| product.checked_mul(*dim));
     let numbers = numbers.filter(|numbers| *numbers > 0 && numbers.is_multiple_of(block));
     let Some(numbers) = numbers else {
-        return Err(format!("tensor {name} has shape {dims:?}, which is not a multiple of {block} numbers"));
+        let allowed = format!("1 and more numbers, a multiple of {block}, in 64 bits");
+        return Err(format!("tensor {name} has shape {dims:?}; allowed: {allowed}"));
     };
     let bytes = (numbers / block).checked_mul(info.ggml_dtype.type_size()).and_then(|bytes| u64::try_from(bytes).ok());
     let end = bytes.and_then(|bytes| data.checked_add(info.offset)?.checked_add(bytes));
@@ -299,9 +300,9 @@ mod tests {
             (of_value(value(ALIGNMENT, 4, &[0; 4])), "general.alignment is 0"),
             (of_value(value(ALIGNMENT, 0, &[0])), "general.alignment is 0"),
             (of_tensor(&[1, 1, 1, 1, 1], 0, 0), "5 dimensions"),
-            (of_tensor(&[1 << 32, 1 << 33], 0, 0), "is not a multiple"),
-            (of_tensor(&[0, 1 << 60], 0, 0), "is not a multiple"),
-            (of_tensor(&[31], 2, 0), "is not a multiple of 32"),
+            (of_tensor(&[1 << 32, 1 << 33], 0, 0), "allowed: 1 and more numbers"),
+            (of_tensor(&[0, 1 << 60], 0, 0), "allowed: 1 and more numbers"),
+            (of_tensor(&[31], 2, 0), "a multiple of 32"),
             (of_tensor(&[17], 0, 0), "beyond the end"),
             (of_tensor(&[1 << 62], 0, 0), "beyond the end"),
             (of_tensor(&[1], 0, u64::MAX), "beyond the end"),

@@ -248,6 +248,7 @@ mod tests {
                 ("block_count", 2),
                 ("attention.head_count", 4),
                 ("attention.key_length", 16),
+                ("rope.dimension_count", 16),
                 ("feed_forward_length", 96),
                 ("context_length", 256),
             ];

@@ -11,8 +11,8 @@ use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Tensor};
 use half::f16;
 
-use crate::inference::{InferenceError, gguf};
 use crate::inference::kernels::{GroupedMatrix, QuarterGroup};
+use crate::inference::{InferenceError, gguf};
 
 /// Weights of a group.
 const GROUP: usize = 32;
