@@ -1,6 +1,8 @@
 //! Texts to token ids with their place in the text, cut into windows that the encoder can read.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -12,6 +14,9 @@ use tokenizers::{
 use super::InferenceError;
 use super::unigram::{self, Unigram};
 use crate::feedback::CharSpan;
+
+/// A tokeniser's file may have at most this many bytes.
+const MAX_FILE_BYTES: u64 = 256 << 20;
 
 /// One token that stands for a part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +96,18 @@ pub(super) struct TextTokens {
 impl TextTokens {
     /// Reads `tokenizer.json`.
     pub fn read(path: &Path) -> Result<Self, InferenceError> {
-        let bytes = std::fs::read(path).map_err(|source| InferenceError::Read { path: path.to_owned(), source })?;
+        let unreadable = |source| InferenceError::Read { path: path.to_owned(), source };
         let bad = |problem: String| InferenceError::Format { path: path.to_owned(), problem };
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(&unreadable)?;
+        // Told by its length where it has one, so that what is too long is not read.
+        let length = file.metadata().map_err(&unreadable)?.len();
+        file.take(if length > MAX_FILE_BYTES { 0 } else { MAX_FILE_BYTES + 1 })
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
+        if length.max(bytes.len() as u64) > MAX_FILE_BYTES {
+            return Err(bad(format!("has more than {} MiB, the most allowed", MAX_FILE_BYTES >> 20)));
+        }
         // Most are of this kind, and the longest part of a start is to read them.
         let error = match serde_json::from_slice(&bytes) {
             Ok(tokenizer) => {
@@ -264,6 +279,14 @@ mod tests {
             assert_eq!(compact.id_to_token(id), library.id_to_token(id));
         }
         assert_eq!(compact.get_vocab(true), library.get_vocab(true));
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused_before_it_is_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(MAX_FILE_BYTES + 1).unwrap();
+        let problem = TextTokens::read(file.path()).err().unwrap().to_string();
+        assert!(problem.contains("more than 256 MiB"), "{problem}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use candle_core::quantized::{QStorage, QTensor, gguf_file};
 use candle_core::{DType, Device, Tensor, bail};
 use serde::Deserialize;
 
-use super::InferenceError;
+use super::{InferenceError, gguf};
 
 /// Shape of an encoder.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -96,9 +96,8 @@ impl Weights {
         };
         let bad = |problem: String| InferenceError::Format { path: path.to_owned(), problem };
         let (shape, store) = if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf")) {
-            let mut file = BufReader::new(File::open(path).map_err(unreadable(path))?);
-            let (shape, content) = read_gguf(&mut file).map_err(bad)?;
-            (shape, Store::Gguf { content, file })
+            let (content, file) = gguf::open(path)?;
+            (shape_of_gguf(&content).map_err(bad)?, Store::Gguf { content, file })
         } else {
             let bytes = std::fs::read(path).map_err(unreadable(path))?;
             let config_path = path.with_file_name("config.json");
@@ -185,8 +184,7 @@ impl Weights {
 
 type Named = HashMap<String, Tensor>;
 
-fn read_gguf(file: &mut BufReader<File>) -> Result<(BertShape, gguf_file::Content), String> {
-    let content = gguf_file::Content::read(file).map_err(|error| format!("not a readable GGUF file: {error}"))?;
+fn shape_of_gguf(content: &gguf_file::Content) -> Result<BertShape, String> {
     let architecture = content
         .metadata
         .get("general.architecture")
@@ -218,7 +216,7 @@ fn read_gguf(file: &mut BufReader<File>) -> Result<(BertShape, gguf_file::Conten
         layer_norm_epsilon: f64::from(epsilon),
     };
     check_shape(&shape)?;
-    Ok((shape, content))
+    Ok(shape)
 }
 
 /// `config.json` as Hugging Face models have it.
@@ -242,7 +240,7 @@ fn shape_of_config(source: &str) -> Result<BertShape, String> {
     // RoBERTa counts positions from the padding id onwards.
     let first_position = match config.model_type.as_str() {
         "bert" => 0,
-        "roberta" | "xlm-roberta" => config.pad_token_id + 1,
+        "roberta" | "xlm-roberta" => config.pad_token_id.saturating_add(1),
         other => return Err(format!("model_type {other:?} is not known; allowed: bert, roberta, xlm-roberta")),
     };
     if let Some(activation) = config.hidden_act.as_deref().filter(|name| *name != "gelu") {

@@ -1,5 +1,6 @@
 //! Reads a table row by row.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
@@ -151,7 +152,10 @@ impl TableReader {
     /// # Errors
     /// As [`TableReader::open`].
     pub fn from_reader(table: &str, reader: Box<dyn Read + Send>, options: &ReaderOptions) -> Result<Self, TableError> {
-        let mut source = Source::new(reader).map_err(|reason| TableError::Read { table: table.to_owned(), reason })?;
+        // The header's delimiter is told by all of it, line breaks between quotes included.
+        let source =
+            if options.format == Some(InputFormat::Csv) { Source::quoted(reader) } else { Source::new(reader) };
+        let mut source = source.map_err(|reason| TableError::Read { table: table.to_owned(), reason })?;
         if source.is_utf16() {
             return Err(TableError::Utf16 { table: table.to_owned() });
         }
@@ -366,10 +370,11 @@ fn read_header(
         return Err(header_error(format!("{} columns; at most {MAX_FIELDS} are allowed", records.count())));
     }
     let mut header: Vec<String> = Vec::with_capacity(records.count());
+    let mut seen = HashSet::with_capacity(records.count());
     for (index, field) in records.fields().enumerate() {
         let name = utf8(field, None).map_err(|problem| header_error(format!("the header: {problem}")))?;
         let name = if name.trim().is_empty() { format!("column_{}", index + 1) } else { name.to_owned() };
-        if header.contains(&name) {
+        if !seen.insert(name.clone()) {
             return Err(header_error(format!("two columns are named {name:?}; each needs a name of its own")));
         }
         header.push(name);

@@ -29,14 +29,29 @@ pub(super) struct Source {
 
 impl Source {
     /// Reads the first line, or the first 64 KiB if it is longer, so that [`Source::head`] can be looked at.
-    pub fn new(mut reader: Box<dyn Read + Send>) -> io::Result<Self> {
+    pub fn new(reader: Box<dyn Read + Send>) -> io::Result<Self> {
+        Self::behind(reader, FirstLine::default())
+    }
+
+    /// The same for a table in which line breaks between quotes (") do not end a line.
+    pub fn quoted(reader: Box<dyn Read + Send>) -> io::Result<Self> {
+        Self::behind(reader, FirstLine { knows_quotes: true, ..FirstLine::default() })
+    }
+
+    fn behind(mut reader: Box<dyn Read + Send>, mut line: FirstLine) -> io::Result<Self> {
         let mut head = Vec::new();
         let mut chunk = vec![0_u8; BUFFER_BYTES];
         // A blank first line tells nothing, so it is read over; one line is enough, as a pipe may be slow to give more.
-        while head.len() < BUFFER_BYTES && !has_line(&head) {
+        while head.len() < BUFFER_BYTES {
             match reader.read(&mut chunk) {
                 Ok(0) => break,
-                Ok(count) => head.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+                Ok(count) => {
+                    let part = chunk.get(..count).unwrap_or_default();
+                    head.extend_from_slice(part);
+                    if line.ends_in(part) {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -134,9 +149,31 @@ impl Source {
     }
 }
 
-fn has_line(head: &[u8]) -> bool {
-    let text = head.strip_prefix(UTF8_BOM).unwrap_or(head).trim_ascii_start();
-    text.contains(&b'\n')
+/// Looks for the end of the first line that is not blank, in bytes that come piece by piece.
+#[derive(Default)]
+struct FirstLine {
+    knows_quotes: bool,
+    is_in_quotes: bool,
+    is_begun: bool,
+    position: usize,
+}
+
+impl FirstLine {
+    fn ends_in(&mut self, part: &[u8]) -> bool {
+        for byte in part {
+            let is_mark = UTF8_BOM.get(self.position) == Some(byte);
+            self.position += 1;
+            match byte {
+                b'\n' if self.is_begun && !self.is_in_quotes => return true,
+                byte if is_mark || byte.is_ascii_whitespace() => {}
+                byte => {
+                    self.is_begun = true;
+                    self.is_in_quotes ^= self.knows_quotes && *byte == b'"';
+                }
+            }
+        }
+        false
+    }
 }
 
 #[cfg(test)]
@@ -167,6 +204,26 @@ mod tests {
         ];
         assert_eq!(seen, expected.map(|(number, read, text)| (number, read, text.to_owned())));
         assert_eq!(source.position(), data.len() as u64);
+    }
+
+    #[test]
+    fn the_first_line_is_whole_in_whatever_pieces_it_comes() {
+        struct Slow(Cursor<Vec<u8>>);
+        impl Read for Slow {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0.read(buffer.get_mut(..1).unwrap_or_default())
+            }
+        }
+        for (table, quoted, expected) in [
+            ("\u{feff} \n\r\na;b\nc", true, " \n\r\na;b\n"),
+            ("\"a\nb\";\"c\"\"\n\"\nd", true, "\"a\nb\";\"c\"\"\n\"\n"),
+            ("5\" pipe\nd", false, "5\" pipe\n"),
+            ("no end", true, "no end"),
+        ] {
+            let slow = Box::new(Slow(Cursor::new(table.as_bytes().to_vec())));
+            let source = if quoted { Source::quoted(slow) } else { Source::new(slow) };
+            assert_eq!(source.unwrap().head(), expected.as_bytes(), "{table:?}");
+        }
     }
 
     #[test]

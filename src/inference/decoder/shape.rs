@@ -170,7 +170,7 @@ impl Shape {
             _ => None,
         };
         let epsilon = of.number("attention.layer_norm_rms_epsilon")?;
-        Ok(Self {
+        let shape = Self {
             architecture,
             layers: of.count("block_count")?,
             hidden,
@@ -191,7 +191,25 @@ impl Shape {
             sliding,
             gate: if is_gemma { Gate::Gelu } else { Gate::Silu },
             embedding_scale: if is_gemma { (hidden as f32).sqrt() } else { 1.0 },
-        })
+        };
+        shape.check_sizes()?;
+        Ok(shape)
+    }
+
+    /// No size is beyond what models have: products of them stay numbers, and what a file only says is not made.
+    fn check_sizes(&self) -> Result<(), String> {
+        let sizes = [
+            ("embedding_length", self.hidden, 65_536),
+            ("block_count", self.layers, 1_000),
+            ("attention.head_count", self.heads, 1_024),
+            ("attention.key_length", self.head_width, 4_096),
+            ("feed_forward_length", self.feed_forward, 1 << 20),
+            ("context_length", self.context, 1 << 26),
+        ];
+        match sizes.into_iter().find(|(_, size, most)| size > most) {
+            Some((key, size, most)) => Err(format!("{}.{key} is {size}, allowed: 1 to {most}", self.architecture)),
+            None => Ok(()),
+        }
     }
 
     /// The tensor of what angles are divided by, where a file has it.
@@ -215,5 +233,46 @@ impl Shape {
     /// Bytes of keys and values of so many positions.
     pub fn cache_bytes(&self, positions: usize) -> usize {
         2 * self.layers * self.value_width() * positions * size_of::<f32>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_beyond_those_of_models_are_refused_by_name() {
+        let read = |changed: &str, size: u64| {
+            let sizes = [
+                ("embedding_length", 64),
+                ("block_count", 2),
+                ("attention.head_count", 4),
+                ("attention.key_length", 16),
+                ("rope.dimension_count", 16),
+                ("feed_forward_length", 96),
+                ("context_length", 256),
+            ];
+            let of_key = |(key, usual): (&str, u64)| {
+                (format!("llama.{key}"), Value::U64(if key == changed { size } else { usual }))
+            };
+            let mut values: HashMap<String, Value> = sizes.into_iter().map(of_key).collect();
+            values.insert("general.architecture".to_owned(), Value::String("llama".to_owned()));
+            values.insert("llama.attention.layer_norm_rms_epsilon".to_owned(), Value::F32(1e-5));
+            Shape::read(&values)
+        };
+        assert_eq!(read("block_count", 1_000).map(|shape| shape.layers), Ok(1_000));
+        for (key, most) in [
+            ("embedding_length", 65_536),
+            ("block_count", 1_000),
+            ("attention.head_count", 1_024),
+            ("attention.key_length", 4_096),
+            ("feed_forward_length", 1 << 20),
+            ("context_length", 1 << 26),
+        ] {
+            for size in [most + 1, u64::MAX >> 1] {
+                let problem = read(key, size).unwrap_err();
+                assert_eq!(problem, format!("llama.{key} is {size}, allowed: 1 to {most}"));
+            }
+        }
     }
 }

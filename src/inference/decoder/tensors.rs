@@ -11,8 +11,8 @@ use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Tensor};
 use half::f16;
 
-use crate::inference::InferenceError;
 use crate::inference::kernels::{GroupedMatrix, QuarterGroup};
+use crate::inference::{InferenceError, gguf};
 
 /// Weights of a group.
 const GROUP: usize = 32;
@@ -51,12 +51,7 @@ pub(super) struct Tensors {
 
 impl Tensors {
     pub fn open(path: &Path) -> Result<Self, InferenceError> {
-        let unreadable = |source| InferenceError::Read { path: path.to_owned(), source };
-        let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
-        let content = Content::read(&mut file).map_err(|error| InferenceError::Format {
-            path: path.to_owned(),
-            problem: format!("not a readable GGUF file: {error}"),
-        })?;
+        let (content, file) = gguf::open(path)?;
         Ok(Self { content, file, origin: path.to_owned(), buffer: Vec::new() })
     }
 

@@ -23,9 +23,12 @@ use pieces::{Kind, PieceBytes, ends, kinds};
 use pre_tokeniser::PreTokeniser;
 use sentence_pieces::{SentencePieces, single_byte};
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use crate::feedback::named_enum;
+use crate::inference::{InferenceError, gguf};
 
 const MODEL: &str = "tokenizer.ggml.model";
 const TOKENS: &str = "tokenizer.ggml.tokens";
@@ -142,6 +145,16 @@ impl Vocabulary {
             control,
             added,
         })
+    }
+
+    /// Reads the tokeniser of the GGUF file at a path, and nothing of its weights.
+    ///
+    /// # Errors
+    /// [`InferenceError::Read`], or [`InferenceError::Format`] with what [`Vocabulary::read`] says.
+    pub fn of_file(path: &Path) -> Result<Self, InferenceError> {
+        let (content, _) = gguf::open(path)?;
+        let bad = |error: MetadataError| InferenceError::Format { path: path.to_owned(), problem: error.to_string() };
+        Self::read(&content.metadata).map_err(bad)
     }
 
     /// What its tokeniser does between words.
