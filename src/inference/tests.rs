@@ -298,7 +298,7 @@ fn broken_files_are_refused_by_name() {
     for (weights, part) in [
         (folder.path().join("absent.gguf"), "absent.gguf"),
         (write("text.gguf", b"not a model"), "text.gguf: not a readable GGUF file"),
-        (write("half.gguf", &gguf[..gguf.len() / 2]), "half.gguf: tensor"),
+        (write("half.gguf", &gguf[..gguf.len() / 2]), "half.gguf: not a readable GGUF file: tensor"),
     ] {
         let message = message(spec(weights));
         assert!(message.contains(part), "{message} should contain {part}");

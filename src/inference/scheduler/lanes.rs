@@ -311,6 +311,6 @@ mod tests {
         assert!(lanes.take_interactive_before(&under_way, 100).is_empty());
         (0..6).for_each(|_| lanes.push(Lane::Interactive, of(2, 60)));
         let before: Vec<u64> = lanes.take_interactive_before(&under_way, 1_000).iter().map(|job| job.work).collect();
-        assert_eq!(before, [2, 2], "until both have had as much");
+        assert_eq!(before, [2, 2, 2, 2], "until both have had as much");
     }
 }
