@@ -107,7 +107,9 @@ pub enum CaseStoreError {
         limit: usize,
     },
     /// The disk of the store has no room for what was to be stored; nothing was. Reading and deleting go on.
-    #[error("the disk of the case store is full: {free_mb} MB are free, {needed_mb} MB would have to be (cases.reserve_mb)")]
+    #[error(
+        "the disk of the case store is full: {free_mb} MB are free, {needed_mb} MB would have to be (cases.reserve_mb)"
+    )]
     Full {
         /// Megabytes that are free.
         free_mb: u64,

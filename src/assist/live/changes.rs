@@ -65,7 +65,9 @@ fn hearable(error: &SlotError) -> String {
         SlotError::Tagging(TaggingError::Overloaded { .. })
         | SlotError::Cases(CaseStoreError::Busy { .. })
         | SlotError::Writer(WriterError::Overloaded(_)) => "overloaded".to_owned(),
-        SlotError::Cases(CaseStoreError::Open { .. } | CaseStoreError::Full { .. } | CaseStoreError::Unavailable(_)) => "not available".to_owned(),
+        SlotError::Cases(
+            CaseStoreError::Open { .. } | CaseStoreError::Full { .. } | CaseStoreError::Unavailable(_),
+        ) => "not available".to_owned(),
         SlotError::Tagging(TaggingError::DeadlineExceeded)
         | SlotError::Writer(WriterError::DeadlineExceeded)
         | SlotError::DeadlineExceeded => "too late".to_owned(),

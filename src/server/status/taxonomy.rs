@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{Faults, deadline_exceeded, internal, overloaded, unmet};
+use super::{Faults, deadline_exceeded, internal, overloaded, unavailable, unmet};
 use crate::serving::{MakeError, PublishError};
 use crate::taxonomy::TaxonomyError;
 use crate::taxonomy::versions::VersionsError;
@@ -43,6 +43,11 @@ pub(in crate::server) fn of_publishing(error: PublishError) -> Status {
         PublishError::DeadlineExceeded => deadline_exceeded(),
         PublishError::Versions(VersionsError::Unknown { .. }) => Status::not_found(error.to_string()),
         PublishError::Versions(VersionsError::Invalid(_)) => unmet("TAXONOMY", "version", error.to_string()),
+        // A disk that is full, or a folder that is gone, may be there again.
+        PublishError::Versions(VersionsError::Io { .. }) => {
+            tracing::error!(%error, "the versions of the taxonomy can't be read or written");
+            unavailable("the versions of the taxonomy can't be read or written")
+        }
         PublishError::Versions(_) | PublishError::Make(MakeError::Failed(_)) | PublishError::Failed(_) => {
             internal(&error.to_string())
         }
@@ -75,6 +80,14 @@ mod tests {
             (PublishError::Make(MakeError::Overloaded("full".into())), Code::ResourceExhausted, "full"),
             (PublishError::Make(MakeError::Failed("secret".into())), Code::Internal, "a fault of the service"),
             (PublishError::DeadlineExceeded, Code::DeadlineExceeded, "deadline"),
+            (
+                PublishError::Versions(VersionsError::Io {
+                    path: "secret".into(),
+                    problem: std::io::Error::other("full"),
+                }),
+                Code::Unavailable,
+                "can't be read or written",
+            ),
             (
                 PublishError::Versions(VersionsError::Unknown { version: version(), known: vec![] }),
                 Code::NotFound,

@@ -133,7 +133,8 @@ impl Run {
     /// Lists what a person should look at.
     pub async fn list_for_review(&self, random: &mut ChaCha8Rng) {
         let tenant = random.random_range(0..WRITERS);
-        let message = v1::ListForReviewRequest { limit: 5, ..Default::default() };
+        let message =
+            v1::ListForReviewRequest { limit: 5, order: v1::ReviewOrder::LeastSure.into(), ..Default::default() };
         let (mut client, request) = (self.cases(), self.request(tenant, DEADLINE, message));
         let answer = self.observe("ListForReview", DEADLINE, &[], client.list_for_review(request)).await;
         if let Ok(answer) = answer {

@@ -56,7 +56,7 @@ pub(super) enum Named {
     /// A correction, and when it was made.
     Correction(otklik::server::wire::v1::CorrectTagsRequest, Option<prost_types::Timestamp>),
     /// A deletion, and how it was answered.
-    Deletion(otklik::server::wire::v1::DeleteCasesRequest, otklik::server::wire::v1::DeleteCasesResponse),
+    Deletion(Box<otklik::server::wire::v1::DeleteCasesRequest>, otklik::server::wire::v1::DeleteCasesResponse),
 }
 
 struct Record {

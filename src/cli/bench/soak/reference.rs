@@ -11,13 +11,16 @@ use super::promises::{Promise, Promises};
 /// Answers of other tenants that are remembered; whoever corrects has other tags with each correction.
 const REMEMBERED: usize = 20_000;
 
+/// Tenant, number of the text, and everything that made its tags.
+type Seen = (usize, usize, Vec<u8>);
+
 /// Texts and conversations that are asked again and again.
 pub(super) struct Reference {
     feedback: Vec<v1::Feedback>,
     /// By version of the taxonomy and number of the text: the tags, without their id.
     recorded: Mutex<HashMap<(String, usize), Vec<u8>>>,
-    /// Of tenants that correct, by tenant, number of the text and everything that made the tags.
-    seen: Mutex<HashMap<(usize, usize, Vec<u8>), Vec<u8>>>,
+    /// Of tenants that correct.
+    seen: Mutex<HashMap<Seen, Vec<u8>>>,
 }
 
 impl Reference {

@@ -239,7 +239,7 @@ impl Run {
         self.promises.check(Promise::WriteKept, answer.deleted_count <= u64::from(may_be_stored), || {
             format!("{}: deleting {} deleted {} cases", self.name(tenant), id(number), answer.deleted_count)
         });
-        held.acknowledged(Change::Delete, Some(Named::Deletion(message, answer)));
+        held.acknowledged(Change::Delete, Some(Named::Deletion(Box::new(message), answer)));
         if was_stored && name.is_multiple_of(4) {
             self.name_again(&held).await;
         }
@@ -279,7 +279,7 @@ impl Run {
                 });
             }
             Some(Named::Deletion(message, first)) => {
-                let Ok(again) = self.delete_once(tenant, message).await else { return };
+                let Ok(again) = self.delete_once(tenant, *message).await else { return };
                 self.promises.check(Promise::ActsOnce, again == first, || {
                     format!("{}: deleting {}: first {first:?}, then {again:?}", self.name(tenant), id(number))
                 });
