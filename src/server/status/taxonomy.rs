@@ -81,19 +81,11 @@ mod tests {
             (PublishError::Make(MakeError::Failed("secret".into())), Code::Internal, "a fault of the service"),
             (PublishError::DeadlineExceeded, Code::DeadlineExceeded, "deadline"),
             (
-                PublishError::Versions(VersionsError::Io {
-                    path: "secret".into(),
-                    problem: std::io::Error::other("full"),
-                }),
-                Code::Unavailable,
-                "can't be read or written",
-            ),
-            (
                 PublishError::Versions(VersionsError::Unknown { version: version(), known: vec![] }),
                 Code::NotFound,
                 "not kept",
             ),
-            (PublishError::Versions(io), Code::Internal, "a fault of the service"),
+            (PublishError::Versions(io), Code::Unavailable, "can't be read or written"),
             (PublishError::Failed("secret".into()), Code::Internal, "a fault of the service"),
         ];
         for (error, code, part) in table {
