@@ -90,8 +90,41 @@ fn too_long(model: &EndpointModel, fault: &Fault, generation: &Generation) -> La
     }
 }
 
-/// A name as programs give them; other words are not told, they may be a customer's.
-pub(super) fn plain(name: &str) -> Option<&str> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    (!name.is_empty() && name.len() <= 40 && name.bytes().all(is_plain)).then_some(name)
+/// Names that servers of this interface give to faults and to ends of answers.
+const NAMES: [&str; 30] = [
+    "BadRequestError",
+    "InternalServerError",
+    "NotFoundError",
+    "api_error",
+    "authentication_error",
+    "content_filter",
+    "content_policy_violation",
+    "context_length_exceeded",
+    "exceed_context_size_error",
+    "function_call",
+    "insufficient_quota",
+    "internal_error",
+    "internal_server_error",
+    "invalid_prompt",
+    "invalid_request_error",
+    "invalid_value",
+    "length",
+    "missing_required_parameter",
+    "model_not_found",
+    "not_found_error",
+    "not_supported_error",
+    "overloaded_error",
+    "permission_error",
+    "rate_limit_error",
+    "rate_limit_exceeded",
+    "server_error",
+    "tool_calls",
+    "unavailable_error",
+    "unsupported_parameter",
+    "unsupported_value",
+];
+
+/// A name that is known; any other word is not told, it may be a customer's.
+pub(super) fn plain(name: &str) -> Option<&'static str> {
+    NAMES.into_iter().find(|known| *known == name)
 }

@@ -22,6 +22,7 @@ async fn each_refusal_has_its_error() {
         (400, vllm.to_string(), too_long(7, 4_096)),
         (400, about("invalid_request_error"), failed("refused (HTTP 400, invalid_request_error)")),
         (500, about(SECRET), failed("refused (HTTP 500)")),
+        (400, about("a_word_of_a_customer"), failed("refused (HTTP 400)")),
         (500, format!("{{{SECRET}"), failed("refused (HTTP 500)")),
     ] {
         let fake = Fake::start(move || response(code, "application/json", body.clone())).await;
