@@ -104,6 +104,8 @@ impl Service {
         command.env("OTKLIK_MODELS_DIR", models).env("OTKLIK_CASES_KEY", "5a".repeat(32)).current_dir(folder);
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", &admin]);
         for setting in [
+            // The same text is asked again and again: each time all the way.
+            "compute.cache_mb=0",
             "log.level=trace",
             &format!("log.format={format}"),
             &format!("telemetry.otlp_endpoint={collector}"),
