@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+/// Most tokens of a party in a turn that holds all that another has: about as many as cost the other half its time again.
+const MOST_BESIDE_ALL: usize = 32;
+
 /// Where work waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Lane {
@@ -185,24 +188,52 @@ impl<W> Turns<W> {
         self.first().and_then(|served| served.jobs.front())
     }
 
-    /// The jobs whose turn it is, of parties that may: at least one, and as many more as stay within so many tokens.
+    /// The jobs whose turn it is, of parties that may: at least one, and as many more as stay within so many tokens and make nobody
+    /// wait for what another brought.
     fn take(&mut self, tokens: usize, may: impl Fn(Party) -> bool) -> Vec<Job<W>> {
         let mut jobs = Vec::new();
         let mut taken = 0;
+        let mut shares: Vec<Share> = Vec::new();
         while let Some(served) = self.first().filter(|served| may(served.party)) {
-            let Some(job) = served.jobs.pop_front_if(|job| taken == 0 || taken + job.tokens <= tokens) else { break };
+            let is_last = served.jobs.len() == 1;
+            let goes_too = |job: &mut Job<W>| {
+                taken == 0 || taken + job.tokens <= tokens && can_go_together(&shares, job.party, job.tokens, is_last)
+            };
+            let Some(job) = served.jobs.pop_front_if(goes_too) else { break };
             let began = served.tokens;
             served.tokens += job.tokens.max(1) as f64;
             if taken == 0 {
                 self.now = self.now.max(began);
             }
             taken += job.tokens.max(1);
+            match shares.iter_mut().find(|share| share.party == job.party) {
+                Some(share) => (share.tokens, share.is_all) = (share.tokens + job.tokens, is_last),
+                None => shares.push(Share { party: job.party, tokens: job.tokens, is_all: is_last }),
+            }
             jobs.push(job);
         }
         // Whoever comes again stands where he would without being remembered.
         self.parties.retain(|served| !served.jobs.is_empty() || served.tokens > self.now);
         jobs
     }
+}
+
+/// What a turn holds of a party.
+struct Share {
+    party: Party,
+    tokens: usize,
+    /// Nothing of it is left waiting: its callers have all their answers when the turn ends, and not before.
+    is_all: bool,
+}
+
+/// True if a job can go with others without keeping those waiting who ask for little. The answers of a turn come together: one text beside
+/// many of another party would come as late as all of them, where by itself it goes before them.
+fn can_go_together(shares: &[Share], party: Party, tokens: usize, is_last: bool) -> bool {
+    let own: usize = shares.iter().filter(|share| share.party == party).map(|share| share.tokens).sum();
+    let mut others = shares.iter().filter(|share| share.party != party);
+    others.all(|other| {
+        (!other.is_all || own + tokens <= MOST_BESIDE_ALL) && (!is_last || other.tokens <= MOST_BESIDE_ALL)
+    })
 }
 
 #[cfg(test)]
@@ -312,5 +343,47 @@ mod tests {
         (0..6).for_each(|_| lanes.push(Lane::Interactive, of(2, 60)));
         let before: Vec<u64> = lanes.take_interactive_before(&under_way, 1_000).iter().map(|job| job.work).collect();
         assert_eq!(before, [2, 2, 2, 2], "until both have had as much");
+    }
+
+    #[test]
+    fn one_text_does_not_go_with_many_of_another() {
+        let mut lanes = Lanes::new(0.0);
+        (0..20).for_each(|_| lanes.push(Lane::Interactive, of(1, 16)));
+        lanes.push(Lane::Interactive, of(2, 10));
+        let turns: Vec<Vec<u64>> =
+            std::iter::from_fn(|| lanes.take(160).map(|(_, jobs)| jobs.into_iter().map(|job| job.work).collect()))
+                .collect();
+        let beside = turns.iter().find(|turn| turn.contains(&2)).unwrap();
+        assert_eq!(beside.iter().filter(|party| **party == 1).count(), 2, "{turns:?}");
+        assert!(turns.iter().any(|turn| turn.len() == 10), "{turns:?}");
+        assert_eq!(turns.concat().len(), 21);
+    }
+
+    #[test]
+    fn many_of_one_go_without_the_one_text_of_another_that_goes_before_them_then() {
+        let mut lanes = Lanes::new(0.0);
+        // The second has had much: its turn comes when the first has had as much.
+        lanes.push(Lane::Interactive, of(2, 100));
+        lanes.push(Lane::Interactive, of(1, 0));
+        assert_eq!(lanes.take(1).unwrap().1[0].party, Party(2));
+        (0..20).for_each(|_| lanes.push(Lane::Interactive, of(1, 16)));
+        lanes.push(Lane::Interactive, of(2, 10));
+        let first: Vec<u64> = lanes.take(160).unwrap().1.into_iter().map(|job| job.work).collect();
+        assert!(first.len() >= 7 && first.iter().all(|party| *party == 1), "{first:?}");
+        let before = lanes.take_interactive_before(&[Party(1)], 160);
+        assert_eq!(before.iter().map(|job| job.work).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn those_who_all_have_much_or_all_have_little_go_together() {
+        let mut lanes = Lanes::new(0.0);
+        for _ in 0..20 {
+            lanes.push(Lane::Interactive, of(1, 16));
+            lanes.push(Lane::Interactive, of(2, 16));
+        }
+        assert_eq!(lanes.take(160).unwrap().1.len(), 10);
+        let mut lanes = Lanes::new(0.0);
+        (1..=10).for_each(|party| lanes.push(Lane::Interactive, of(party, 16)));
+        assert_eq!(lanes.take(160).unwrap().1.len(), 10);
     }
 }
