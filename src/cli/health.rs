@@ -1,13 +1,14 @@
 //! `otklik health`: asks a running service whether it serves.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use otklik::config::Config;
-use otklik::server::{HealthError, HealthQuestion, ask_health};
+use otklik::server::{HealthError, HealthQuestion, ShownIdentity, ask_health};
 
 /// Exit status of a service that does not serve, or does not answer.
 const NOT_SERVING: u8 = 1;
@@ -16,7 +17,7 @@ const NOT_SERVING: u8 = 1;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 With tls.certificate set, as for the service itself, the answer is encrypted and must come from whoever has that certificate.
-A service that asks callers for certificates (tls.client_ca) is not answered to: ask its /readyz.
+To a service that asks callers for certificates (tls.client_ca) show one, with --certificate and --key.
 
 Exit status: 0 it serves, 1 it does not, or does not answer, 2 bad input.")]
 pub struct HealthArgs {
@@ -26,6 +27,12 @@ pub struct HealthArgs {
     /// One service, as in otklik.v1.TaggingService; by default the whole
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     service: String,
+    /// PEM file of the certificate to show to a service that asks for one
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// PEM file of that certificate's key
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
     /// Milliseconds that the answer may take
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     timeout_ms: u64,
@@ -33,10 +40,12 @@ pub struct HealthArgs {
 
 /// Asks, and says what came of it.
 pub fn run(args: HealthArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    let shown = args.certificate.zip(args.key).map(|(certificate, key)| ShownIdentity { certificate, key });
     let question = HealthQuestion {
         address: args.address.unwrap_or(config.server.listen),
         service: args.service,
         certificate: config.tls.certificate.clone(),
+        shown,
         timeout: Duration::from_millis(args.timeout_ms),
     };
     let mut runtime = tokio::runtime::Builder::new_current_thread();

@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -32,16 +32,29 @@ pub struct HealthQuestion {
     pub service: String,
     /// The PEM file of its certificate; not given, plain text is spoken.
     pub certificate: Option<PathBuf>,
+    /// What is shown to a service that asks callers for certificates.
+    pub shown: Option<ShownIdentity>,
     /// How long the answer may take.
     pub timeout: Duration,
+}
+
+/// The files of a caller's own certificate, both PEM.
+#[derive(Debug, Clone)]
+pub struct ShownIdentity {
+    /// The certificate, and those between it and the authority.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// Why it is not known whether a service serves.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthError {
-    /// The certificate can't be read.
-    #[error("tls.certificate: {}: {problem}", path.display())]
+    /// A certificate or its key can't be read.
+    #[error("{what}: {}: {problem}", path.display())]
     Certificate {
+        /// Which one, by the key of the configuration or the flag.
+        what: &'static str,
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -70,13 +83,14 @@ pub enum HealthError {
 /// # Errors
 /// [`HealthError`]; see its variants.
 pub async fn ask_health(question: HealthQuestion) -> Result<bool, HealthError> {
-    let HealthQuestion { address, service, certificate, timeout } = question;
+    let HealthQuestion { address, service, certificate, shown, timeout } = question;
     let address = reachable(address);
     let no_answer = |problem: String| HealthError::NoAnswer { address, problem };
     let tls = match certificate {
         None => None,
         Some(path) => {
-            Some(tokio::task::spawn_blocking(move || pinned(&path)).await.map_err(|e| no_answer(e.to_string()))??)
+            let read = tokio::task::spawn_blocking(move || pinned(&path, shown.as_ref()));
+            Some(read.await.map_err(|error| no_answer(error.to_string()))??)
         }
     };
     let asked = async {
@@ -136,17 +150,45 @@ async fn connect(
 }
 
 /// Encrypts towards whoever shows the first certificate of a file, and nobody else.
-fn pinned(path: &Path) -> Result<TlsConnector, HealthError> {
-    let refused = |problem: String| HealthError::Certificate { path: path.to_owned(), problem };
+fn pinned(path: &Path, shown: Option<&ShownIdentity>) -> Result<TlsConnector, HealthError> {
+    let refused =
+        |problem: String| HealthError::Certificate { what: "tls.certificate", path: path.to_owned(), problem };
     let certificate = CertificateDer::from_pem_file(path).map_err(|error| refused(error.to_string()))?;
     let provider = Arc::new(ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| refused(error.to_string()))?;
     let verifier = Arc::new(Pinned { certificate, provider });
-    let mut config = config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    let config = config.dangerous().with_custom_certificate_verifier(verifier);
+    let mut config = match shown {
+        None => config.with_no_client_auth(),
+        Some(shown) => {
+            let (certificates, key) = shown.read()?;
+            let refused = |error: rustls::Error| shown.refused(&shown.certificate, error.to_string());
+            config.with_client_auth_cert(certificates, key).map_err(refused)?
+        }
+    };
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+impl ShownIdentity {
+    fn refused(&self, path: &Path, problem: String) -> HealthError {
+        let what = if path == self.key { "--key" } else { "--certificate" };
+        HealthError::Certificate { what, path: path.to_owned(), problem }
+    }
+
+    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), HealthError> {
+        let refused = |error: pem::Error| self.refused(&self.certificate, error.to_string());
+        let certificates = CertificateDer::pem_file_iter(&self.certificate).map_err(refused)?;
+        let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(refused)?;
+        if certificates.is_empty() {
+            return Err(self.refused(&self.certificate, "there is no certificate in it".to_owned()));
+        }
+        let key =
+            PrivateKeyDer::from_pem_file(&self.key).map_err(|error| self.refused(&self.key, error.to_string()))?;
+        Ok((certificates, key))
+    }
 }
 
 /// Accepts one certificate: the one that the service itself was given.

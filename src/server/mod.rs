@@ -52,7 +52,7 @@ use self::admin::Admin;
 use self::drain::Drain;
 pub use self::exposure::{ExposureError, check_exposure};
 use self::guard::GuardLayer;
-pub use self::health::{HealthError, HealthQuestion, ask_health};
+pub use self::health::{HealthError, HealthQuestion, ShownIdentity, ask_health};
 use self::metered::Metered;
 pub use self::panics::log_panics_without_message;
 use self::readiness::{Announcer, Ready};

@@ -63,6 +63,7 @@ async fn life_and_readiness_are_told_apart() {
             address: service.address,
             service: name.to_owned(),
             certificate: None,
+            shown: None,
             timeout: Duration::from_secs(60),
         };
         ask_health(question).await
@@ -78,8 +79,13 @@ async fn nobody_answers_for_a_service_that_is_gone() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    let question =
-        HealthQuestion { address, service: String::new(), certificate: None, timeout: Duration::from_secs(60) };
+    let question = HealthQuestion {
+        address,
+        service: String::new(),
+        certificate: None,
+        shown: None,
+        timeout: Duration::from_secs(60),
+    };
     let error = ask_health(question).await.unwrap_err();
     assert!(matches!(&error, HealthError::NoAnswer { .. }) && error.to_string().contains(&address.to_string()));
 }

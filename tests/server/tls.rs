@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use otklik::config::Config;
 use otklik::server::wire::v1::tagging_service_client::TaggingServiceClient;
-use otklik::server::{HealthError, HealthQuestion, Tls, ask_health};
+use otklik::server::{HealthError, HealthQuestion, ShownIdentity, Tls, ask_health};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::net::TcpStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -92,6 +92,7 @@ async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not() {
             address: service.address,
             service: "otklik.v1.TaggingService".to_owned(),
             certificate: Some(certificate.to_owned()),
+            shown: None,
             timeout: Duration::from_secs(60),
         };
         ask_health(question).await
@@ -135,6 +136,26 @@ async fn callers_show_a_certificate_where_they_must() {
     assert!(answers(&service, &ours, Some(&caller)).await);
     assert!(!answers(&service, &ours, None).await, "a caller without a certificate");
     assert!(!answers(&service, &ours, Some(&stranger.issue())).await, "a caller of another authority");
+
+    let shown = ShownIdentity { certificate: folder.path().join("own.pem"), key: folder.path().join("own.key") };
+    std::fs::write(&shown.certificate, &caller.0).unwrap();
+    std::fs::write(&shown.key, &caller.1).unwrap();
+    let serves = async |shown: Option<ShownIdentity>| {
+        let question = HealthQuestion {
+            address: service.address,
+            service: "otklik.v1.TaggingService".to_owned(),
+            certificate: Some(files.certificate.clone()),
+            shown,
+            timeout: Duration::from_secs(60),
+        };
+        ask_health(question).await
+    };
+    eventually("health", async || serves(Some(shown.clone())).await.is_ok_and(|serves| serves)).await;
+    assert!(matches!(serves(None).await, Err(HealthError::NoAnswer { .. })), "without a certificate");
+    std::fs::write(&shown.key, "no key").unwrap();
+    let told = serves(Some(shown)).await.unwrap_err().to_string();
+    assert!(told.starts_with("--key: ") && told.contains("own.key"), "{told}");
+
     std::fs::write(&files.client_ca, stranger.0.pem()).unwrap();
     eventually("the new authority", async || answers(&service, &ours, Some(&stranger.issue())).await).await;
     assert!(!answers(&service, &ours, Some(&caller)).await);
