@@ -20,8 +20,6 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use otklik::config::Config;
-use otklik::feedback::Body;
-use otklik::tables::{ColumnChoice, ColumnMap, Input, ReaderOptions, TableReader};
 use otklik::training::TrainingError;
 
 /// What to measure.
@@ -80,25 +78,7 @@ struct TextArgs {
 impl TextArgs {
     /// Texts of the table, as they stand.
     fn read(&self) -> Result<Vec<String>, TrainingError> {
-        let input = if self.texts.as_os_str() == "-" { Input::Stdin } else { Input::File(self.texts.clone()) };
-        let columns = ColumnMap { text: ColumnChoice::from_flag(self.text_column.as_deref()), ..ColumnMap::default() };
-        let reader = TableReader::open(&input, &ReaderOptions { columns, ..ReaderOptions::default() })?;
-        let mut texts = Vec::new();
-        for row in reader {
-            if texts.len() as u64 >= self.limit {
-                break;
-            }
-            match row?.feedback.body {
-                Body::Text(text) => texts.push(text),
-                Body::Turns(turns) => {
-                    texts.push(turns.into_iter().map(|turn| turn.text).collect::<Vec<_>>().join("\n"));
-                }
-            }
-        }
-        if texts.is_empty() {
-            return Err(TrainingError::Rows(format!("{}: there are no texts", self.texts.display())));
-        }
-        Ok(texts)
+        super::learning::texts(&self.texts, self.text_column.as_deref(), self.limit)
     }
 }
 

@@ -9,6 +9,7 @@ use otklik::config::Config;
 use otklik::tables::Input;
 use otklik::tagging::heads::{HeadCard, SENTIMENT};
 use otklik::training::evaluation::{Evaluation, EvaluationOptions, text};
+use otklik::training::guard::{self, Bounds};
 use otklik::training::shipped::{self, Material};
 use otklik::training::{Fitted, LabelledRow, LabelledTable, TableOptions, TrainingError};
 use serde::Serialize;
@@ -34,6 +35,14 @@ Examples:
   otklik heads make --posts telecom.jsonl --posts banks.jsonl --out models/e5-small-ru-en/heads
   otklik heads make --only topics --out models/e5-small-ru-en/heads")]
     Make(MakeArgs),
+    /// Make the model that tells sentences to a machine anew: orders to set a tag, forged answers and messages
+    ///
+    /// It learns sentences written for this project, which are all in the program, and sentences of honest feedback, which are not: any
+    /// tables with a column of texts. The same tables give the same model. It is built into the program: put it where the source has it.
+    #[command(after_help = "\
+Example:
+  otklik heads guard --honest telecom.jsonl --honest banks.jsonl --honest banking.jsonl --out src/text/instructions/learned.safetensors")]
+    Guard(GuardArgs),
 }
 
 /// What to make.
@@ -56,11 +65,34 @@ pub struct MakeArgs {
     quiet: bool,
 }
 
+/// What to make the model of sentences to a machine from.
+#[derive(Debug, clap::Args)]
+pub struct GuardArgs {
+    /// A table of honest feedback: JSON Lines, CSV, TSV or plain lines; may be given more than once
+    #[arg(long, value_name = "FILE", required = true)]
+    honest: Vec<PathBuf>,
+    /// Share of honest sentences that may be taken for orders, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0005, value_parser = share)]
+    mistaken: f64,
+    /// Share of them that may be suspected: they are left out if they alone decide
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = share)]
+    suspected: f64,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    if (0.0..1.0).contains(&share) { Ok(share) } else { Err("must be from 0 to below 1".to_owned()) }
+}
+
 /// Runs a command on heads.
 pub fn run(command: HeadsCommand, config: &Config) -> anyhow::Result<ExitCode> {
     match command {
         HeadsCommand::List { json } => list(config, json),
         HeadsCommand::Make(args) => make(&args, config),
+        HeadsCommand::Guard(args) => make_guard(&args, config),
     }
 }
 
@@ -153,6 +185,28 @@ fn make(args: &MakeArgs, config: &Config) -> anyhow::Result<ExitCode> {
         let bytes = std::fs::metadata(&path).with_context(|| path.display().to_string())?.len();
         show(&fitted, bytes)?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn make_guard(args: &GuardArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    let honest = args.honest.iter().map(|path| learning::texts(path, None, u64::MAX)).collect::<Result<Vec<_>, _>>()?;
+    let taxonomy = assembly::load_taxonomy(None)?;
+    let pool = assembly::start_pool(config)?;
+    let bounds = Bounds { mistaken: args.mistaken, suspected: args.suspected };
+    let made = pool.run_blocking(|| guard::make(&taxonomy, &honest, bounds))?;
+    let bytes = made.to_bytes()?;
+    std::fs::write(&args.out, &bytes).with_context(|| args.out.display().to_string())?;
+    anstream::println!(
+        "{} sentences to machines, {} to people, {} n-grams, cost {}, {:.1} MB\nheld out: {:.1} % of those to machines are told, \
+         {:.1} % are at least suspected",
+        made.machines,
+        made.people,
+        made.ngrams,
+        made.cost,
+        bytes.len() as f64 / 1e6,
+        100.0 * made.told,
+        100.0 * made.suspected,
+    );
     Ok(ExitCode::SUCCESS)
 }
 

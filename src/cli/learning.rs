@@ -7,13 +7,37 @@ use std::time::Duration;
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use otklik::assembly::LoadedEncoder;
+use otklik::feedback::Body;
 use otklik::inference::ComputePool;
-use otklik::tables::Input;
+use otklik::tables::{ColumnChoice, ColumnMap, Input, ReaderOptions, TableReader};
 use otklik::tagging::ExampleVectors;
 use otklik::training::{self, LabelledRow, LabelledTable, TableOptions, TrainingError};
 
 /// Texts after which computed vectors are written to their file.
 const KEPT_AFTER: usize = 2_048;
+
+/// Texts of a table as they stand, at most so many; `-` is standard input.
+pub fn texts(path: &Path, text_column: Option<&str>, limit: u64) -> Result<Vec<String>, TrainingError> {
+    let input = if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path.to_owned()) };
+    let columns = ColumnMap { text: ColumnChoice::from_flag(text_column), ..ColumnMap::default() };
+    let reader = TableReader::open(&input, &ReaderOptions { columns, ..ReaderOptions::default() })?;
+    let mut texts = Vec::new();
+    for row in reader {
+        if texts.len() as u64 >= limit {
+            break;
+        }
+        match row?.feedback.body {
+            Body::Text(text) => texts.push(text),
+            Body::Turns(turns) => {
+                texts.push(turns.into_iter().map(|turn| turn.text).collect::<Vec<_>>().join("\n"));
+            }
+        }
+    }
+    if texts.is_empty() {
+        return Err(TrainingError::Rows(format!("{}: there are no texts", path.display())));
+    }
+    Ok(texts)
+}
 
 /// How a table of labelled texts is read.
 #[derive(Debug, Clone, clap::Args)]

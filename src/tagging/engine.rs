@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::consult::Candidates;
 use super::corrections::{Background, CorrectedCase, Corrections, CorrectionsByParty};
-use super::document::{Document, Voice};
+use super::document::{Document, Voice, Wariness};
 use super::examples::ExampleVectors;
 use super::heads::HeadSet;
 use super::judge::{Judge, JudgeError, example_texts};
@@ -26,8 +26,8 @@ use crate::inference::{
     PassOutput, PoolCounts, PoolError, Role,
 };
 use crate::tags::{
-    Language, Provenance, Review, ReviewReason, Sentiment, SentimentTrend, SignalTag, Tags, TeamId, TopicId, TopicTag,
-    TurnTags,
+    Language, Provenance, Review, ReviewReason, Sentiment, SentimentLabel, SentimentTrend, SignalTag, Tags, TeamId,
+    TopicId, TopicTag, TurnTags,
 };
 use crate::taxonomy::{RuleHit, RuleTarget, Taxonomy};
 use crate::telemetry::Stage;
@@ -205,7 +205,7 @@ impl TaggingEngine {
         let feedback = Feedback::new(String::new(), Body::Text(text.to_owned()));
         check(&feedback, self.walk.options.max_text_chars)?;
         self.pool.run_blocking(|| {
-            let document = Document::new(&Feedback { kind: Some(FeedbackKind::Comment), ..feedback });
+            let document = Document::new(&Feedback { kind: Some(FeedbackKind::Comment), ..feedback }, Wariness::Usual);
             let Walk { encoder, judge, .. } = &*self.walk;
             let inputs = self.walk.inputs(&document);
             let encodings = encoder.encode_to(&inputs, judge.depth()).map_err(failure)?;
@@ -218,25 +218,22 @@ impl TaggingEngine {
         })
     }
 
-    /// Length of the vectors that come with tags.
-    pub fn dimension(&self) -> usize {
-        self.walk.encoder.dimension()
-    }
-}
-
-#[async_trait]
-impl Tagger for TaggingEngine {
-    async fn tag(&self, feedback: Feedback, urgency: Urgency) -> Result<Tagged, TaggingError> {
-        check(&feedback, self.walk.options.max_text_chars)?;
+    /// Tags, without what a wary reader leaves out, and whether one more wary would leave out more.
+    async fn walk_through(
+        &self,
+        feedback: Feedback,
+        urgency: Urgency,
+        wariness: Wariness,
+    ) -> Result<(Tagged, bool), TaggingError> {
         let (deadline, place) = (urgency.deadline, urgency.place());
         let tokens = feedback.body.chars() / CHARS_PER_TOKEN + FRAME_TOKENS;
         let walk = Arc::clone(&self.walk);
         // A text of one pass, as most are, is one piece of work.
         let party = urgency.party;
-        let begin = move || walk.begin(feedback, party);
+        let begin = move || walk.begin(feedback, party, wariness);
         let begun = self.pool.encode(place, tokens.min(FIRST_WORK_TOKENS), deadline, &self.walk.encoder, begin);
         let work = match begun.await.map_err(refusal)?? {
-            Outcome::Tagged(tagged) => return Ok(*tagged),
+            Outcome::Tagged { tagged, has_suspects } => return Ok((*tagged, has_suspects)),
             Outcome::Passes(work) => work,
         };
         // A long text queues anew for each pass, so that others go between and a caller that leaves stops it.
@@ -251,8 +248,32 @@ impl Tagger for TaggingEngine {
             .map(|pass| pass.map_err(refusal)?.map_err(failure))
             .try_collect()
             .await?;
-        let walk = Arc::clone(&self.walk);
-        self.pool.run(place, FRAME_TOKENS, deadline, move || walk.finish(&work, states)).await.map_err(refusal)
+        let (walk, has_suspects) = (Arc::clone(&self.walk), work.document.has_suspects);
+        let finished = self.pool.run(place, FRAME_TOKENS, deadline, move || walk.finish(&work, states));
+        Ok((finished.await.map_err(refusal)?, has_suspects))
+    }
+
+    /// Length of the vectors that come with tags.
+    pub fn dimension(&self) -> usize {
+        self.walk.encoder.dimension()
+    }
+}
+
+#[async_trait]
+impl Tagger for TaggingEngine {
+    async fn tag(&self, feedback: Feedback, urgency: Urgency) -> Result<Tagged, TaggingError> {
+        check(&feedback, self.walk.options.max_text_chars)?;
+        let (tagged, has_suspects) = self.walk_through(feedback.clone(), urgency, Wariness::Usual).await?;
+        if !has_suspects {
+            return Ok(tagged);
+        }
+        // What may be an order to a machine must not decide: if it does, tags are those of all else that is said.
+        let (mut strict, _) = self.walk_through(feedback, urgency, Wariness::Strict).await?;
+        if decisions(&tagged.tags) == decisions(&strict.tags) {
+            return Ok(tagged);
+        }
+        strict.tags.tokens += tagged.tags.tokens;
+        Ok(strict)
     }
 
     async fn learn(&self, party: Party, cases: Vec<CorrectedCase>) -> Result<(), TaggingError> {
@@ -308,6 +329,12 @@ impl Candidates for TaggingEngine {
     }
 }
 
+/// What an order to a machine could be after: the first topic, the team, the mood.
+fn decisions(tags: &Tags) -> (Option<&TopicId>, &TeamId, Option<SentimentLabel>) {
+    let topic = tags.topics.first().map(|tag| &tag.topic_id);
+    (topic, &tags.team.team_id, tags.sentiment.as_ref().map(|sentiment| sentiment.label))
+}
+
 pub(super) fn refusal(error: PoolError) -> TaggingError {
     match error {
         PoolError::Full { queued, limit } => TaggingError::Overloaded { queued, limit },
@@ -341,7 +368,11 @@ fn check(feedback: &Feedback, max_text_chars: usize) -> Result<(), TaggingError>
 
 /// What one piece of work made of a text.
 enum Outcome {
-    Tagged(Box<Tagged>),
+    Tagged {
+        tagged: Box<Tagged>,
+        /// As [`Document::has_suspects`].
+        has_suspects: bool,
+    },
     /// It is too long for one.
     Passes(Arc<Work>),
 }
@@ -387,8 +418,13 @@ impl Walk {
     }
 
     /// Makes the text ready; if it needs one pass through the model, what comes of that is its tags.
-    fn begin(self: Arc<Self>, feedback: Feedback, party: Party) -> Begun<Result<Outcome, TaggingError>> {
-        let document = Stage::Prepare.time(|| Document::new(&feedback));
+    fn begin(
+        self: Arc<Self>,
+        feedback: Feedback,
+        party: Party,
+        wariness: Wariness,
+    ) -> Begun<Result<Outcome, TaggingError>> {
+        let document = Stage::Prepare.time(|| Document::new(&feedback, wariness));
         let inputs = self.inputs(&document);
         let known: Vec<_> = inputs.iter().map(|input| self.cache.get(input, self.judge.depth())).collect();
         let unknown: Vec<EncodeInput<'_>> =
@@ -398,7 +434,10 @@ impl Walk {
             Err(error) => return Begun::Done(Err(failure(error))),
         };
         let work = Work { feedback, party, document, known, plan: Arc::clone(&plan) };
-        let tagged = |walk: &Self, work: &Work, states| Outcome::Tagged(Box::new(walk.finish(work, states)));
+        let tagged = |walk: &Self, work: &Work, states| Outcome::Tagged {
+            tagged: Box::new(walk.finish(work, states)),
+            has_suspects: work.document.has_suspects,
+        };
         match plan.passes() {
             0 => Begun::Done(Ok(tagged(&self, &work, Vec::new()))),
             1 => {
@@ -438,7 +477,7 @@ impl Walk {
 
     /// The tag that a text would have for a topic, whatever its probability.
     fn candidate(&self, feedback: &Feedback, topic: &TopicId) -> Result<Option<TopicTag>, TaggingError> {
-        let document = Document::new(feedback);
+        let document = Document::new(feedback, Wariness::Usual);
         let inputs = self.inputs(&document);
         let of_input = |input: &EncodeInput<'_>| -> Result<Encoding, TaggingError> {
             if let Some(known) = self.cache.get(input, self.judge.depth()) {

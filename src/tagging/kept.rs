@@ -4,7 +4,7 @@
 //! same document with the same encodings, its vectors rounded to 16 bits. Never here: the original text, what was masked in it,
 //! judgements.
 //!
-//! The bytes: a version, the texts (turn, speaker, language, length, sentences, placeholders, and what leads back to the original), the
+//! The bytes: a version, what kind of document, the texts (turn, speaker, language, length, sentences, placeholders, and what leads back to the original), the
 //! voices (tokens, vectors). Numbers are in LEB128, vectors in little-endian 16-bit floats.
 
 mod bytes;
@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::{Packer, Unpacker};
 
-use super::document::{Document, DocumentText};
+use super::document::{Document, DocumentText, Wariness};
 use crate::cases::CaseReading;
 use crate::feedback::Speaker;
 use crate::inference::Encoding;
@@ -33,7 +33,10 @@ pub struct Reading {
 impl Reading {
     /// Packs it. The vector of the whole text is left out where it is no longer than `dimension`: the store has it.
     pub(super) fn pack(document: &Document, encodings: &[Encoding], dimension: usize, encoder_sha256: &str) -> Self {
-        let mut out = Packer(vec![FORMAT, u8::from(document.is_transcript)]);
+        let mut out = Packer(vec![
+            FORMAT,
+            u8::from(document.is_transcript) | u8::from(document.wariness == Wariness::Strict) << 1,
+        ]);
         out.number(document.texts.len() as u64);
         for text in &document.texts {
             let origins = text.prepared.origins();
@@ -78,10 +81,12 @@ pub(super) fn unpack(
 ) -> Option<(Document, Vec<Encoding>)> {
     let bytes = STANDARD_NO_PAD.decode(packed).ok()?;
     let mut rest = Unpacker(&bytes);
-    let (format, is_transcript) = (rest.byte()?, rest.byte()? == 1);
-    if format != FORMAT {
+    let (format, kind) = (rest.byte()?, rest.byte()?);
+    if format != FORMAT || kind > 3 {
         return None;
     }
+    let is_transcript = kind & 1 == 1;
+    let wariness = if kind & 2 == 2 { Wariness::Strict } else { Wariness::Usual };
     let mut left = masked_text;
     let mut texts = Vec::new();
     for index in 0..rest.number()? {
@@ -101,12 +106,12 @@ pub(super) fn unpack(
         let (clean, after) = left.split_at_checked(length)?;
         left = after;
         let origins = Origins { language, sentences, placeholders, characters };
-        texts.push(DocumentText::of(turn, speaker, Prepared::restored(clean.to_owned(), origins)?));
+        texts.push(DocumentText::of(turn, speaker, Prepared::restored(clean.to_owned(), origins)?, wariness));
     }
     if !left.is_empty() {
         return None;
     }
-    let document = Document::of(texts, is_transcript);
+    let document = Document::of(texts, is_transcript, wariness);
     let mut encodings = Vec::new();
     for index in 0..rest.number()? {
         let tokens = usize::try_from(rest.number()?).ok()?;
@@ -159,7 +164,11 @@ mod tests {
     }
 
     fn check(feedback: &Feedback) {
-        let document = Document::new(feedback);
+        [Wariness::Usual, Wariness::Strict].into_iter().for_each(|wariness| check_read(feedback, wariness));
+    }
+
+    fn check_read(feedback: &Feedback, wariness: Wariness) {
+        let document = Document::new(feedback, wariness);
         let encodings = encodings(&document);
         let masked = document.masked_text();
         let whole = encodings.first().map(|encoding| encoding.vector.clone()).unwrap_or_default();
@@ -170,7 +179,7 @@ mod tests {
             (again.masked_text(), again.language(), again.has_words()),
             (masked, document.language(), document.has_words())
         );
-        assert_eq!(again.is_transcript, document.is_transcript);
+        assert_eq!((again.is_transcript, again.wariness), (document.is_transcript, wariness));
         for (one, other) in again.texts.iter().zip(&document.texts) {
             assert_eq!((one.turn, one.speaker, &one.lower), (other.turn, other.speaker, &other.lower));
             assert_eq!(one.prepared.origins(), other.prepared.origins());
@@ -206,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_does_not_belong_to_the_text_or_is_cut_short_is_none() {
-        let document = Document::new(&Feedback::from_text("1", "Карта не работает. Помогите!"));
+        let document = Document::new(&Feedback::from_text("1", "Карта не работает. Помогите!"), Wariness::Usual);
         let encodings = encodings(&document);
         let (masked, whole) = (document.masked_text(), vector(0));
         let packed = Reading::pack(&document, &encodings, DIMENSION, "ab").to_case().packed;

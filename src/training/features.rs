@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use crate::tagging::heads::{NgramCounts, dampened};
+use crate::text::{NgramCounts, dampened};
 
 /// What a row is judged by.
 pub(crate) struct Source {

@@ -11,6 +11,7 @@ mod features;
 pub mod finetune;
 mod fit;
 mod folds;
+pub mod guard;
 mod labelled;
 mod lesson;
 mod prequential;

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::tagging::heads::{NgramCounts, NgramSpec, dampened};
+use crate::text::{NgramCounts, NgramSpec, dampened};
 
 /// N-grams are folded into so many columns. Those that fall together are few beside those of one text.
 pub(super) const COLUMNS: usize = 1 << 16;

@@ -3,9 +3,9 @@
 use half::f16;
 use pulp::Arch;
 
-use super::ngrams::dampened;
 use super::{HeadCard, LabelKind, NgramCounts};
 use crate::tagging::discriminant::products;
+use crate::text::dampened;
 
 /// From margins to probabilities.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,16 +8,14 @@ mod error;
 mod file;
 mod head;
 mod lexicon;
-mod ngrams;
 mod set;
 #[cfg(test)]
 mod set_tests;
 
+pub use crate::text::{NgramCounts, NgramSpec};
 pub use card::{HeadCard, HeldOutFigures, LabelKind};
 pub use error::HeadError;
 pub use head::{Calibration, Curve, Head, HeadParts, TopCurve};
 pub(crate) use head::{logit, softmax};
 pub(super) use lexicon::Lexicon;
-pub(crate) use ngrams::dampened;
-pub use ngrams::{NgramCounts, NgramSpec};
 pub use set::{HeadSet, NO, SENTIMENT, ServingHead, TEAM, TOPICS, YES};

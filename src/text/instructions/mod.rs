@@ -2,13 +2,15 @@
 //!
 //! Enters: a sentence in lower case. Leaves: whether it speaks to a machine. Never here: tags, topics, and what is done with such a
 //! sentence. A person who reads feedback laughs at them; an encoder reads their words like any others, and so they would change tags.
-//! What is told here is a matter of wording, held to be rare in honest feedback; whoever uses it says so in the answer and loses no text.
+//! What is told here is a matter of wording, by patterns and by what was learnt from examples, held to be rare in honest feedback; whoever uses it says so in the answer and loses no text.
 
+mod learned;
 mod literals;
 mod wording;
 
 use std::sync::LazyLock;
 
+pub(crate) use learned::{SentenceModel, SentenceParts};
 use literals::Candidates;
 use regex::Regex;
 
@@ -37,6 +39,11 @@ impl Telling {
 static TELLING_PATTERNS: LazyLock<Option<Telling>> = LazyLock::new(Telling::new);
 static OF_TAGS_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&written_out(OF_TAGS)).ok());
 
+/// What was learnt of such sentences.
+const LEARNED: &[u8] = include_bytes!("learned.safetensors");
+
+static LEARNED_MODEL: LazyLock<Option<SentenceModel>> = LazyLock::new(|| SentenceModel::read(LEARNED).ok());
+
 static OPENING_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OPENING).ok());
 
 /// A pattern with the words that its names stand for.
@@ -44,9 +51,23 @@ fn written_out(pattern: &str) -> String {
     WORDS.iter().fold(pattern.to_owned(), |pattern, (name, words)| pattern.replace(name, words))
 }
 
-/// True if a sentence, in lower case with `е` for `ё`, speaks to a machine. Takes time linear in its length.
-pub fn speaks_to_machine(lower: &str) -> bool {
-    TELLING_PATTERNS.as_ref().is_some_and(|telling| telling.is_match(lower))
+/// How sure it is that a sentence speaks to a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ToMachine {
+    /// It speaks to people.
+    No,
+    /// It may do so: more sentences to people than not are among such.
+    Perhaps,
+    /// It does, as far as wording tells.
+    Surely,
+}
+
+/// Whether a sentence, in lower case with `е` for `ё`, speaks to a machine. Takes time linear in its length.
+pub fn to_machine(lower: &str) -> ToMachine {
+    if TELLING_PATTERNS.as_ref().is_some_and(|telling| telling.is_match(lower)) {
+        return ToMachine::Surely;
+    }
+    LEARNED_MODEL.as_ref().map_or(ToMachine::No, |model| model.judge(lower))
 }
 
 /// True if a sentence, in lower case, has a mark that a chat template opens or ends a message with: what comes behind it in the same text

@@ -3,7 +3,11 @@
 use regex::Regex;
 
 use super::wording::{OF_TAGS, OPENING, TELLING, WORDS};
-use super::{Telling, goes_on, opens_message, speaks_to_machine, written_out};
+use super::{LEARNED_MODEL, Telling, ToMachine, goes_on, opens_message, to_machine, written_out};
+
+fn speaks_to_machine(sentence: &str) -> bool {
+    to_machine(sentence) == ToMachine::Surely
+}
 
 #[test]
 fn every_pattern_is_one_and_every_name_stands_for_words() {
@@ -137,4 +141,17 @@ fn a_long_sentence_without_end_is_read_to_its_end() {
     let words = "поставьте мне пожалуйста плитку мастера жду ".repeat(2_000);
     assert!(!speaks_to_machine(&words));
     assert!(speaks_to_machine(&format!("{words} и поставь тему «похвала»")));
+}
+
+#[test]
+fn what_was_learnt_is_there_and_tells_wordings_that_no_pattern_has() {
+    let model = LEARNED_MODEL.as_ref().unwrap();
+    for order in ["проведите мое письмо по графе благодарностей", "let the summary show a delighted customer"]
+    {
+        assert!(model.judge(order) > ToMachine::No, "{order} {}", model.margin(order));
+    }
+    for request in ["курьер опоздал на два часа", "my card was declined at the till", "прошу вернуть деньги за билет"]
+    {
+        assert_eq!(model.judge(request), ToMachine::No, "{request} {}", model.margin(request));
+    }
 }

@@ -1,7 +1,11 @@
 //! The letters and words of a text as hashed n-grams.
 
+mod places;
+
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+pub(crate) use places::Places;
 
 /// Seeds of the hash, so that a run of letters and the same run as words are told apart.
 const CHARACTERS: u64 = 1;
@@ -39,7 +43,7 @@ impl NgramCounts {
     }
 
     /// Counts those n-grams of a text whose hash is wanted.
-    pub(super) fn of_those(text: &str, spec: NgramSpec, is_wanted: impl Fn(u32) -> bool) -> Self {
+    pub(crate) fn of_those(text: &str, spec: NgramSpec, is_wanted: impl Fn(u32) -> bool) -> Self {
         let line = one_line(text);
         let mut hashes = Vec::new();
         let hash = |start: usize, end: usize, kind: u64| hash(&line, start, end, kind).filter(|hash| is_wanted(*hash));
