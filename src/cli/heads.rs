@@ -72,10 +72,10 @@ pub struct GuardArgs {
     #[arg(long, value_name = "FILE", required = true)]
     honest: Vec<PathBuf>,
     /// Share of honest sentences that may be taken for orders, 0 to 1
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0005, value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0003, value_parser = share)]
     mistaken: f64,
     /// Share of them that may be suspected: they are left out if they alone decide
-    #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.002, value_parser = share)]
     suspected: f64,
     /// The file to write
     #[arg(long, value_name = "FILE")]

@@ -303,9 +303,12 @@ fn broken_files_are_refused_by_name() {
         let message = message(spec(weights));
         assert!(message.contains(part), "{message} should contain {part}");
     }
-    let tokenizer = write("tokenizer.json", b"{}");
-    let message = message(EncoderSpec { tokenizer, ..spec(model_dir().join("model.gguf")) });
-    assert!(message.contains("tokenizer.json"), "{message}");
+    // A file that is cut off in its decoder makes the library panic.
+    for bytes in [&b"{}"[..], br#"{"version": "1.0", "decoder": {"type": "Metaspace", "#] {
+        let tokenizer = write("tokenizer.json", bytes);
+        let message = message(EncoderSpec { tokenizer, ..spec(model_dir().join("model.gguf")) });
+        assert!(message.contains("tokenizer.json"), "{message}");
+    }
 }
 
 /// A model of random weights, of any shape.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -108,19 +109,23 @@ impl TextTokens {
         if length.max(bytes.len() as u64) > MAX_FILE_BYTES {
             return Err(bad(format!("has more than {} MiB, the most allowed", MAX_FILE_BYTES >> 20)));
         }
+        // On some parts that are not as it wants them the library panics.
+        let parsed = catch_unwind(|| Self::parse(&bytes));
+        parsed.unwrap_or_else(|_| Err("has a part that the tokeniser's library can't read".to_owned())).map_err(bad)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
         // Most are of this kind, and the longest part of a start is to read them.
-        let error = match serde_json::from_slice(&bytes) {
-            Ok(tokenizer) => {
-                return Self::of(tokenizer, |tokenizer| Splitter::Unigram(Box::new(tokenizer))).map_err(bad);
-            }
+        let error = match serde_json::from_slice(bytes) {
+            Ok(tokenizer) => return Self::of(tokenizer, |tokenizer| Splitter::Unigram(Box::new(tokenizer))),
             Err(error) => error,
         };
-        let kind: Kind = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+        let kind: Kind = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         if kind.is_unigram() {
-            return Err(bad(error.to_string()));
+            return Err(error.to_string());
         }
-        let tokenizer = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
-        Self::of(tokenizer, |tokenizer| Splitter::Other(Box::new(tokenizer))).map_err(bad)
+        let tokenizer = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        Self::of(tokenizer, |tokenizer| Splitter::Other(Box::new(tokenizer)))
     }
 
     /// The tokens that it knows: ids are below their number.
