@@ -214,8 +214,11 @@ struct Service {
 
 impl Service {
     fn start(folder: &Path) -> Self {
-        let mut process =
-            otklik(folder).args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+        Self::start_with(otklik(folder))
+    }
+
+    fn start_with(mut otklik: Command) -> Self {
+        let mut process = otklik.args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let said = lines.map(Result::unwrap).find(|line| line.contains("listens on")).expect("the service ended");
         let address = said.rsplit(' ').next().unwrap().to_owned();
@@ -295,6 +298,46 @@ async fn the_service_tags_keeps_cases_through_a_kill_and_stops_when_told() {
     });
     assert_eq!(ended.await.expect("the service did not stop").code(), Some(0));
     assert_eq!(health("").0, 1, "nobody answers");
+}
+
+#[tokio::test]
+async fn a_model_that_is_replaced_under_a_running_service_changes_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = linked_models(folder.path());
+    // Cut short in place, as by a copy over it that a full disk ended.
+    let names = ["model.gguf", "tokenizer.json", "heads/topics.safetensors"];
+    std::fs::remove_file(model.join("heads")).unwrap();
+    std::fs::create_dir(model.join("heads")).unwrap();
+    for name in names {
+        let _ = std::fs::remove_file(model.join(name));
+        std::fs::copy(models().join("e5-small-ru-en").join(name), model.join(name)).unwrap();
+    }
+    let otklik = || {
+        let mut command = otklik(folder.path());
+        // Every text is read by the encoder, also one that comes again.
+        command.env("OTKLIK_MODELS_DIR", folder.path().join("models")).env("OTKLIK_COMPUTE_CACHE_MB", "0");
+        command
+    };
+    let service = Service::start_with(otklik());
+    let mut tagging = TaggingServiceClient::connect(service.address.clone()).await.unwrap();
+    let mut tags = async |words: &str| {
+        let feedback = text("1", words);
+        let request = v1::ClassifyRequest { feedback: Some(feedback), ..v1::ClassifyRequest::default() };
+        tagging.classify(request).await.unwrap().into_inner().tags.unwrap()
+    };
+    let before = tags("Карту заблокировали за границей, денег нет").await;
+    for name in names {
+        std::fs::OpenOptions::new().write(true).open(model.join(name)).unwrap().set_len(1_000).unwrap();
+    }
+    let after = tags("Карту заблокировали за границей, денег нет").await;
+    assert_eq!((after.topics, after.team, after.sentiment), (before.topics, before.team, before.sentiment));
+    assert!(
+        tags("Посылку везут вторую неделю, курьер не звонит").await.topics.iter().any(|tag| tag.topic_id == "delivery")
+    );
+    drop(service);
+    let (code, _, errors) = run(otklik().args(["serve", "--listen", "127.0.0.1:0"]));
+    assert_eq!(code, 2, "{errors}");
+    assert!(errors.contains("model.gguf") && errors.contains("damaged"), "{errors}");
 }
 
 /// A table of labelled texts whose labels stand in their words.
