@@ -4,8 +4,8 @@
 //! same document with the same encodings, its vectors rounded to 16 bits. Never here: the original text, what was masked in it,
 //! judgements.
 //!
-//! The bytes: a version, what kind of document, the texts (turn, speaker, language, length, sentences, placeholders, and what leads back to the original), the
-//! voices (tokens, vectors). Numbers are in LEB128, vectors in little-endian 16-bit floats.
+//! The bytes: a version, what kind of document, the texts (turn, speaker, language, length, sentences, placeholders, and what leads back
+//! to the original), the voices (tokens, vectors). Numbers are in LEB128, vectors in little-endian 16-bit floats.
 
 mod bytes;
 
