@@ -62,6 +62,8 @@ impl Table {
                 let ids = Tensor::from_slice(ids, ids.len(), table.device())?;
                 table.index_select(&ids, 0)?.to_dtype(DType::F32)
             }
+            // Candle panics on rows of no bytes.
+            Self::Quantised(_) if ids.is_empty() => bail!("there are no tokens to look up"),
             Self::Quantised(table) => {
                 let bytes = table.data()?;
                 let (rows, columns) = table.shape().dims2()?;
@@ -330,7 +332,17 @@ fn gguf_name(name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::quantized::GgmlDType;
+
     use super::*;
+
+    #[test]
+    fn no_tokens_are_an_error_and_no_panic() {
+        let rows = Tensor::zeros((4, 32), DType::F32, &Device::Cpu).unwrap();
+        let table = Table::Quantised(QTensor::quantize(&rows, GgmlDType::Q8_0).unwrap());
+        assert_eq!(table.lookup(&[1, 3]).unwrap().dims(), [2, 32]);
+        assert!(table.lookup(&[]).unwrap_err().to_string().contains("no tokens"));
+    }
 
     #[test]
     fn hugging_face_names_become_gguf_names() {
