@@ -26,8 +26,8 @@ use crate::inference::{
     PassOutput, PoolCounts, PoolError, Role,
 };
 use crate::tags::{
-    Language, Provenance, Review, ReviewReason, Sentiment, SentimentLabel, SentimentTrend, SignalTag, Tags, TeamId,
-    TopicId, TopicTag, TurnTags,
+    Language, Provenance, Review, ReviewReason, Sentiment, SentimentTrend, SignalTag, Tags, TeamId, TopicId, TopicTag,
+    TurnTags,
 };
 use crate::taxonomy::{RuleHit, RuleTarget, Taxonomy};
 use crate::telemetry::Stage;
@@ -269,7 +269,7 @@ impl Tagger for TaggingEngine {
         }
         // What may be an order to a machine must not decide: if it does, tags are those of all else that is said.
         let (mut strict, _) = self.walk_through(feedback, urgency, Wariness::Strict).await?;
-        if decisions(&tagged.tags) == decisions(&strict.tags) {
+        if !is_moved(&strict.tags, &tagged.tags) {
             return Ok(tagged);
         }
         strict.tags.tokens += tagged.tags.tokens;
@@ -329,10 +329,15 @@ impl Candidates for TaggingEngine {
     }
 }
 
-/// What an order to a machine could be after: the first topic, the team, the mood.
-fn decisions(tags: &Tags) -> (Option<&TopicId>, &TeamId, Option<SentimentLabel>) {
-    let topic = tags.topics.first().map(|tag| &tag.topic_id);
-    (topic, &tags.team.team_id, tags.sentiment.as_ref().map(|sentiment| sentiment.label))
+/// True if what was left out of the first would have moved what an order to a machine is after: the first topic, the team, or a mood that
+/// it makes better. Threats of going to court make it worse, and read much like orders.
+fn is_moved(without: &Tags, with: &Tags) -> bool {
+    let topic = |tags: &Tags| tags.topics.first().map(|tag| tag.topic_id.clone());
+    let is_better = match (&without.sentiment, &with.sentiment) {
+        (Some(without), Some(with)) => without.label != with.label && with.score > without.score,
+        _ => false,
+    };
+    topic(without) != topic(with) || without.team.team_id != with.team.team_id || is_better
 }
 
 pub(super) fn refusal(error: PoolError) -> TaggingError {
