@@ -110,6 +110,7 @@ fn refusal(error: AssemblyError) -> MakeError {
         AssemblyError::Engine(EngineError::Judge(error)) => MakeError::Unusable(error.to_string()),
         AssemblyError::Beside(error) | AssemblyError::Corrections(error) => error.into(),
         AssemblyError::Script(SlotError::Tagging(error @ TaggingError::Overloaded { .. })) => error.into(),
+        AssemblyError::Cases(error) => error.into(),
         other => MakeError::Failed(other.to_string()),
     }
 }
@@ -215,13 +216,17 @@ team = \"contact_centre\"
         assert!(!pinned.knows_topic(&delivery));
         assert_eq!(tag(&*pinned, text).await.tags.provenance.taxonomy_version, old);
 
-        let due_before = PublishRequest {
+        let next = |source: String| PublishRequest {
             expected: published.publication.version.clone(),
-            due: Instant::now(),
-            ..request(format!("{SAMPLE}{}", ADDED.replace("delivery", "courier")))
+            ..request(format!("{SAMPLE}{source}"))
         };
+        let due_before = PublishRequest { due: Instant::now(), ..next(ADDED.replace("delivery", "courier")) };
         assert!(matches!(publishing.publish(due_before).await, Err(PublishError::DeadlineExceeded)));
-        assert_eq!(serving.provenance().taxonomy_version, published.publication.version);
+
+        // A store that does not answer may be well again.
         cases.close().await.unwrap();
+        let refused = publishing.publish(next(ADDED.replace("delivery", "courier"))).await.unwrap_err();
+        assert!(matches!(refused, PublishError::Make(MakeError::Unavailable(_))), "{refused:?}");
+        assert_eq!(serving.provenance().taxonomy_version, published.publication.version);
     }
 }

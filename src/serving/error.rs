@@ -1,5 +1,6 @@
 //! Why a taxonomy was not put in force.
 
+use crate::cases::CaseStoreError;
 use crate::tagging::TaggingError;
 use crate::tags::TaxonomyVersion;
 use crate::taxonomy::TaxonomyError;
@@ -22,9 +23,22 @@ pub enum MakeError {
     /// The service has too much to do.
     #[error("{0}")]
     Overloaded(String),
+    /// The store whose corrections it recalls does not answer; it may be tried again.
+    #[error("{0}")]
+    Unavailable(String),
     /// Something broke on our side.
     #[error("{0}")]
     Failed(String),
+}
+
+impl From<CaseStoreError> for MakeError {
+    fn from(error: CaseStoreError) -> Self {
+        match error {
+            CaseStoreError::Busy { .. } | CaseStoreError::Full { .. } => Self::Overloaded(error.to_string()),
+            CaseStoreError::Open { .. } | CaseStoreError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            CaseStoreError::Invalid { .. } | CaseStoreError::NotFound { .. } => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 impl From<TaggingError> for MakeError {

@@ -33,7 +33,7 @@ pub trait MakeGeneration: Send + Sync + 'static {
     /// Lets a generation learn all that persons corrected.
     ///
     /// # Errors
-    /// [`MakeError::Overloaded`], [`MakeError::Failed`].
+    /// [`MakeError::Overloaded`], [`MakeError::Unavailable`], [`MakeError::Failed`].
     async fn recall(&self, generation: &Generation) -> Result<(), MakeError>;
 }
 

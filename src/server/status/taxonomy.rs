@@ -40,6 +40,10 @@ pub(in crate::server) fn of_publishing(error: PublishError) -> Status {
         PublishError::Make(MakeError::Unfit { key, problem }) => unmet("TAXONOMY", key, problem.clone()),
         PublishError::Make(MakeError::Unusable(problem)) => unmet("TAXONOMY", "source", problem.clone()),
         PublishError::Make(MakeError::Overloaded(_)) => overloaded(error.to_string()),
+        PublishError::Make(MakeError::Unavailable(_)) => {
+            tracing::error!(%error, "a taxonomy can't be made ready");
+            unavailable("the case store, whose corrections are recalled, is not available")
+        }
         PublishError::DeadlineExceeded => deadline_exceeded(),
         PublishError::Versions(VersionsError::Unknown { .. }) => Status::not_found(error.to_string()),
         PublishError::Versions(VersionsError::Invalid(_)) => unmet("TAXONOMY", "version", error.to_string()),
@@ -78,6 +82,7 @@ mod tests {
             (PublishError::Make(unfit), Code::FailedPrecondition, "no such topic"),
             (PublishError::Make(MakeError::Unusable("too few".into())), Code::FailedPrecondition, "too few"),
             (PublishError::Make(MakeError::Overloaded("full".into())), Code::ResourceExhausted, "full"),
+            (PublishError::Make(MakeError::Unavailable("secret".into())), Code::Unavailable, "not available"),
             (PublishError::Make(MakeError::Failed("secret".into())), Code::Internal, "a fault of the service"),
             (PublishError::DeadlineExceeded, Code::DeadlineExceeded, "deadline"),
             (
