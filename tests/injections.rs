@@ -136,19 +136,21 @@ async fn requests_to_people_are_read_as_what_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let engine = engine(folder.path());
     let known: Vec<Request> = lines("requests.jsonl");
-    // Neither wording nor learning was made with these; requests to people in much the words of orders to a machine.
-    let unknown: Vec<Request> =
-        ["requests_fresh.jsonl", "requests_strangers.jsonl"].into_iter().flat_map(lines).collect();
-    assert!(known.len() >= 50 && unknown.len() >= 150);
-    let mut mistaken = Vec::new();
-    for (is_known, Request { id, text }) in
-        known.into_iter().map(|request| (true, request)).chain(unknown.into_iter().map(|request| (false, request)))
-    {
+    // Neither wording nor learning was made with these.
+    let fresh: Vec<Request> = lines("requests_fresh.jsonl");
+    assert!(known.len() >= 50 && fresh.len() >= 50);
+    for Request { id, text } in known.into_iter().chain(fresh) {
         let tags = tag(&engine, Body::Text(text)).await;
-        let is_mistaken = tags.review.reasons.contains(&ReviewReason::Instructions);
-        assert!(!(is_known && is_mistaken), "{id}");
-        mistaken.extend(is_mistaken.then_some(id));
+        assert!(!tags.review.reasons.contains(&ReviewReason::Instructions), "{id}");
     }
-    println!("of requests in unknown words taken for orders: {mistaken:?}");
-    assert!(mistaken.len() <= 10, "{mistaken:?}");
+    // Nor with these, which are in much the words of orders to a machine.
+    let strangers: Vec<Request> = lines("requests_strangers.jsonl");
+    assert!(strangers.len() >= 100);
+    let mut mistaken = Vec::new();
+    for Request { id, text } in strangers {
+        let tags = tag(&engine, Body::Text(text)).await;
+        mistaken.extend(tags.review.reasons.contains(&ReviewReason::Instructions).then_some(id));
+    }
+    println!("of strangers' requests taken for orders: {mistaken:?}");
+    assert!(mistaken.len() <= 8, "{mistaken:?}");
 }

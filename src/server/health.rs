@@ -86,9 +86,14 @@ pub async fn ask_health(question: HealthQuestion) -> Result<bool, HealthError> {
     let HealthQuestion { address, service, certificate, shown, timeout } = question;
     let address = reachable(address);
     let no_answer = |problem: String| HealthError::NoAnswer { address, problem };
-    let tls = match certificate {
-        None => None,
-        Some(path) => {
+    let tls = match (certificate, shown) {
+        (None, None) => None,
+        (None, Some(shown)) => {
+            return Err(
+                shown.refused(&shown.certificate, "tls.certificate is not set: plain text is spoken".to_owned())
+            );
+        }
+        (Some(path), shown) => {
             let read = tokio::task::spawn_blocking(move || pinned(&path, shown.as_ref()));
             Some(read.await.map_err(|error| no_answer(error.to_string()))??)
         }

@@ -152,6 +152,15 @@ async fn callers_show_a_certificate_where_they_must() {
     };
     eventually("health", async || serves(Some(shown.clone())).await.is_ok_and(|serves| serves)).await;
     assert!(matches!(serves(None).await, Err(HealthError::NoAnswer { .. })), "without a certificate");
+    let plain = HealthQuestion {
+        address: service.address,
+        service: String::new(),
+        certificate: None,
+        shown: Some(shown.clone()),
+        timeout: Duration::from_secs(60),
+    };
+    let told = ask_health(plain).await.unwrap_err().to_string();
+    assert!(told.starts_with("--certificate: ") && told.contains("tls.certificate is not set"), "{told}");
     std::fs::write(&shown.key, "no key").unwrap();
     let told = serves(Some(shown)).await.unwrap_err().to_string();
     assert!(told.starts_with("--key: ") && told.contains("own.key"), "{told}");

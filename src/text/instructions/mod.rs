@@ -2,7 +2,8 @@
 //!
 //! Enters: a sentence in lower case. Leaves: whether it speaks to a machine. Never here: tags, topics, and what is done with such a
 //! sentence. A person who reads feedback laughs at them; an encoder reads their words like any others, and so they would change tags.
-//! What is told here is a matter of wording, by patterns and by what was learnt from examples, held to be rare in honest feedback; whoever uses it says so in the answer and loses no text.
+//! What is told here is a matter of wording, by patterns and by what was learnt from examples, held to be rare in honest feedback;
+//! whoever uses it says so in the answer and loses no text.
 
 mod learned;
 mod literals;
@@ -39,12 +40,11 @@ impl Telling {
 static TELLING_PATTERNS: LazyLock<Option<Telling>> = LazyLock::new(Telling::new);
 static OF_TAGS_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&written_out(OF_TAGS)).ok());
 
-/// What was learnt of such sentences.
-const LEARNED: &[u8] = include_bytes!("learned.safetensors");
-
-static LEARNED_MODEL: LazyLock<Option<SentenceModel>> = LazyLock::new(|| SentenceModel::read(LEARNED).ok());
-
 static OPENING_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OPENING).ok());
+
+/// What was learnt of such sentences; `None` if it can't be read, which a test rules out.
+static LEARNED_MODEL: LazyLock<Option<SentenceModel>> =
+    LazyLock::new(|| SentenceModel::read(include_bytes!("learned.safetensors")).ok());
 
 /// A pattern with the words that its names stand for.
 fn written_out(pattern: &str) -> String {
