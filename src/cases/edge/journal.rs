@@ -19,6 +19,11 @@ const CACHE_BYTES: usize = 8 << 20;
 pub(super) struct JournalFault(String);
 
 impl JournalFault {
+    /// The journal is not open.
+    pub(super) fn closed() -> Self {
+        Self("it is not open".to_owned())
+    }
+
     /// The journal's database panicked.
     pub(super) fn panicked() -> Self {
         Self("its database panicked; the file is probably damaged".to_owned())

@@ -13,6 +13,7 @@ pub(super) mod gate;
 mod journal;
 mod mapping;
 mod migrate;
+mod opening;
 mod owner;
 mod records;
 mod room;
@@ -33,16 +34,14 @@ use jiff::Timestamp;
 use qdrant_edge::external::uuid::Uuid;
 use tokio::sync::oneshot;
 
-use self::change::Change;
 use self::engine::{Engine, EngineFault, Shape};
 use self::folder::StoreFolder;
 use self::gate::ComputeGate;
-use self::journal::{Journal, JournalFault};
 use self::mapping::{engine_filter, leaving_out};
 pub use self::migrate::{Embed, migrate};
 use self::owner::{Command, CopyFolder, Owner, Rhythm, Shared};
 pub use self::records::SnapshotRecord;
-use self::room::{NoRoom, Purpose, Room};
+use self::room::Room;
 use super::point::point_id;
 use super::{
     Amendment, Case, CaseFilter, CasePage, CaseStore, CaseStoreError, Erasure, NewCase, RetagOutcome, Retagging,
@@ -132,13 +131,17 @@ impl EdgeStore {
             ..
         } = options;
         let mut folder = StoreFolder::lock(folder, dimension, &encoder_sha256)?;
-        check_room(&folder, reserve_bytes)?;
-        let (engine, journal) = if folder.is_complete() { load(&folder, shape)? } else { create(&mut folder, shape)? };
+        let mut room = Room::new(folder.path(), reserve_bytes);
+        opening::check_room(&folder, &mut room)?;
+        let (engine, journal) = match folder.is_complete() {
+            true => opening::load(&folder, shape)?,
+            false => opening::create(&mut folder, shape)?,
+        };
         let queue_limit = queue_limit.max(1);
         let (commands, receiver) = sync_channel(queue_limit);
         let shared = Arc::new(Shared::new(engine));
         let rhythm = Rhythm { flush_every, flush_after_ops, index_after_ops };
-        let owner = Owner::new(shared.clone(), receiver, journal, folder, reserve_bytes, shape, rhythm);
+        let owner = Owner::new(shared.clone(), receiver, journal, folder, room, shape, rhythm);
         let owner = std::thread::Builder::new()
             .name("case-store".to_owned())
             .spawn(move || owner.run())
@@ -358,77 +361,6 @@ impl Drop for EdgeStore {
     fn drop(&mut self) {
         drop(self.commands.take());
         self.join_owner();
-    }
-}
-
-/// A new store takes its first files, and one that crashed what its journal holds, before anybody asks for anything.
-fn check_room(folder: &StoreFolder, reserve_bytes: u64) -> Result<(), CaseStoreError> {
-    let unread = |error: std::io::Error| folder.error(format!("it can't be told how much room its disk has: {error}"));
-    let (purpose, bytes) = match folder.is_complete() {
-        true => (Purpose::Deleting, std::fs::metadata(folder.journal()).map_or(0, |journal| journal.len())),
-        false => (Purpose::Storing, 0),
-    };
-    let room = Room::new(folder.path(), reserve_bytes).take(purpose, bytes).map_err(unread)?;
-    room.map_err(|NoRoom { free_mb, needed_mb }| {
-        folder.error(format!(
-            "its disk has {free_mb} MB free and needs {needed_mb} MB (cases.reserve_mb); make room on it"
-        ))
-    })
-}
-
-/// Makes an empty store; until it is noted as complete, nothing can have been stored in it.
-fn create(folder: &mut StoreFolder, shape: Shape) -> Result<(Engine, Journal), CaseStoreError> {
-    folder.clear()?;
-    let engine = Engine::create(&folder.shard(), shape).map_err(|fault| folder.error(fault))?;
-    let journal = Journal::create(&folder.journal());
-    let journal = journal.map_err(|fault| folder.error(format!("the journal can't be created: {fault}")))?;
-    folder.complete()?;
-    Ok((engine, journal))
-}
-
-/// Loads a store and brings it to where the journal ends.
-fn load(folder: &StoreFolder, shape: Shape) -> Result<(Engine, Journal), CaseStoreError> {
-    let mut journal = Journal::open(&folder.journal()).map_err(|fault| {
-        folder.error(format!(
-            "the journal {} can't be read ({fault}); put the whole folder back from a backup",
-            folder.journal().display()
-        ))
-    })?;
-    let engine = Engine::load(&folder.shard(), shape).map_err(|fault| {
-        folder.error(format!(
-            "the shard {} can't be loaded ({fault}); put the whole folder back from a backup",
-            folder.shard().display()
-        ))
-    })?;
-    if !journal.is_empty() {
-        replay(&engine, &mut journal).map_err(|problem| {
-            folder.error(format!("the journal could not be replayed ({problem}); nothing is lost: the journal is kept"))
-        })?;
-    }
-    Ok((engine, journal))
-}
-
-fn replay(engine: &Engine, journal: &mut Journal) -> Result<(), ReplayFault> {
-    let mut replayed = 0_u64;
-    journal.for_each(|sequence, record| {
-        let change = Change::decode(record).map_err(|error| ReplayFault(format!("record {sequence}: {error}")))?;
-        replayed += 1;
-        engine.apply(change).map_err(|fault| ReplayFault(format!("record {sequence}: {fault}")))
-    })?;
-    engine.flush().map_err(|fault| ReplayFault(fault.to_string()))?;
-    journal.cut()?;
-    tracing::info!(records = replayed, "replayed the journal of the case store");
-    Ok(())
-}
-
-/// Why a journal could not be replayed.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct ReplayFault(String);
-
-impl From<JournalFault> for ReplayFault {
-    fn from(fault: JournalFault) -> Self {
-        Self(fault.to_string())
     }
 }
 

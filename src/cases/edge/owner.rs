@@ -2,7 +2,8 @@
 //!
 //! Writes that wait together are journalled in one transaction (one fsync), then applied, then answered. A write that was
 //! journalled and could not be applied leaves the store broken: the journal knows more than the engine, and only opening the
-//! store again brings them together.
+//! store again brings them together. So does a disk that does not take what is to be written. A broken store refuses everything, and is
+//! opened again from its folder as soon as that can be done.
 //!
 //! While the index is built nothing is flushed: what is deleted meanwhile the engine only remembers until the new part of the index is
 //! in its place, and a flush does not write that. The journal keeps it until then.
@@ -10,7 +11,7 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use super::change::{Change, StoredCase};
 use super::engine::{Engine, EngineFault, Shape};
 use super::folder::StoreFolder;
 use super::journal::{Journal, JournalFault};
+use super::opening;
 use super::room::{NoRoom, Purpose, Room};
 use crate::cases::plan::{self, UpsertPlan};
 use crate::cases::point::point_id;
@@ -39,6 +41,11 @@ const JOURNAL_LIMIT_INDEXING_BYTES: u64 = 1 << 30;
 const FLUSH_AGAIN: Duration = Duration::from_millis(200);
 /// Length of the journal, in bytes, after which it is flushed away whatever the options say.
 const JOURNAL_LIMIT_BYTES: u64 = 64 << 20;
+
+/// When a broken store is opened again for the first time, and the longest between two tries: each lasts as long as opening it after a
+/// crash.
+const REOPEN_FIRST: Duration = Duration::from_millis(250);
+const REOPEN_LAST: Duration = Duration::from_secs(10);
 
 /// Copies the folder of a store that holds still.
 pub(super) type CopyFolder = Box<dyn FnOnce(&StoreFolder) -> Result<(), String> + Send>;
@@ -76,29 +83,33 @@ impl Command {
 
 /// What the owner thread and the readers share.
 pub(super) struct Shared {
-    /// The engine; `None` once the store is closed. Readers share it; the owner takes it alone while it applies a write, so that
+    /// The engine; `None` once the store is closed, and while a broken one is opened again. Readers share it; the owner takes it alone while it applies a write, so that
     /// a reader sees a call's cases all or not at all.
     engine: RwLock<Option<Engine>>,
-    /// Why the store is broken, once it is.
-    broken: OnceLock<String>,
+    /// Why the store is broken, while it is.
+    broken: RwLock<Option<Arc<str>>>,
 }
 
 impl Shared {
     pub(super) fn new(engine: Engine) -> Self {
-        Self { engine: RwLock::new(Some(engine)), broken: OnceLock::new() }
+        Self { engine: RwLock::new(Some(engine)), broken: RwLock::new(None) }
     }
 
     /// Reads from the engine.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Engine) -> Result<T, EngineFault>) -> Result<T, CaseStoreError> {
-        if let Some(reason) = self.broken.get() {
-            return Err(CaseStoreError::Unavailable(reason.clone()));
+        if let Some(reason) = self.broken() {
+            return Err(CaseStoreError::Unavailable(reason.to_string()));
         }
         self.with_engine(read).map_err(unavailable)
     }
 
     /// Why the store is broken, if it is.
-    pub(super) fn broken(&self) -> Option<&str> {
-        self.broken.get().map(String::as_str)
+    pub(super) fn broken(&self) -> Option<Arc<str>> {
+        self.broken.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_broken(&self, reason: Option<String>) {
+        *self.broken.write().unwrap_or_else(PoisonError::into_inner) = reason.map(Arc::from);
     }
 
     fn with_engine<T>(&self, call: impl FnOnce(&Engine) -> Result<T, EngineFault>) -> Result<T, EngineFault> {
@@ -183,7 +194,8 @@ pub(super) struct Rhythm {
 pub(super) struct Owner {
     shared: Arc<Shared>,
     commands: Receiver<Command>,
-    journal: Journal,
+    /// `None` while a broken store could not be opened again.
+    journal: Option<Journal>,
     folder: StoreFolder,
     room: Room,
     shape: Shape,
@@ -196,6 +208,16 @@ pub(super) struct Owner {
     optimiser: Option<JoinHandle<()>>,
     /// When the next flush is due; `None` while there is nothing to flush, or it is due never.
     flush_due: Option<Instant>,
+    /// While the store is broken, when it is opened again.
+    reopening: Option<Reopening>,
+}
+
+/// When a broken store is opened again.
+#[derive(Debug, Clone, Copy)]
+struct Reopening {
+    due: Instant,
+    /// What passes until the try after that.
+    pause: Duration,
 }
 
 impl Owner {
@@ -205,15 +227,15 @@ impl Owner {
         commands: Receiver<Command>,
         journal: Journal,
         folder: StoreFolder,
-        reserve_bytes: u64,
+        room: Room,
         shape: Shape,
         rhythm: Rhythm,
     ) -> Self {
         Self {
             shared,
             commands,
-            journal,
-            room: Room::new(folder.path(), reserve_bytes),
+            journal: Some(journal),
+            room,
             folder,
             shape,
             rhythm,
@@ -222,6 +244,7 @@ impl Owner {
             unindexed: rhythm.index_after_ops,
             optimiser: None,
             flush_due: None,
+            reopening: None,
         }
     }
 
@@ -230,12 +253,13 @@ impl Owner {
         self.optimise();
         let mut held = None;
         loop {
+            self.reopen_if_due();
             let first = match held.take() {
                 Some(command) => command,
                 None => match self.wait() {
                     Ok(command) => command,
                     Err(RecvTimeoutError::Timeout) => {
-                        self.flush();
+                        self.flush_if_due();
                         continue;
                     }
                     Err(RecvTimeoutError::Disconnected) => {
@@ -264,7 +288,8 @@ impl Owner {
     }
 
     fn wait(&self) -> Result<Command, RecvTimeoutError> {
-        match self.flush_due {
+        let due = [self.flush_due, self.reopening.map(|reopening| reopening.due)].into_iter().flatten().min();
+        match due {
             Some(due) => self.commands.recv_timeout(due.saturating_duration_since(Instant::now())),
             None => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
@@ -311,7 +336,7 @@ impl Owner {
             return;
         }
         let result = match self.shared.broken() {
-            Some(reason) => Err(Refused::Unavailable(reason.to_owned())),
+            Some(reason) => Err(Refused::Unavailable(reason.to_string())),
             None => self.write_guarded(&mut group).map_err(|fault| match fault {
                 GroupFault::Full(room) => Refused::Full(room),
                 GroupFault::Planning(_) | GroupFault::Looking(_) => Refused::Unavailable(fault.to_string()),
@@ -372,10 +397,11 @@ impl Owner {
             false => Purpose::Storing,
         };
         self.room.take(purpose, bytes).map_err(GroupFault::Looking)?.map_err(GroupFault::Full)?;
-        self.journal.append(&records).map_err(GroupFault::Journal)?;
+        let journal = self.journal.as_mut().ok_or_else(|| GroupFault::Journal(JournalFault::closed()))?;
+        journal.append(&records).map_err(GroupFault::Journal)?;
         let count = changes.iter().map(Change::len).sum::<usize>();
         self.unflushed += count;
-        self.unindexed += count;
+        self.unindexed = self.unindexed.saturating_add(count);
         let applied = self.shared.with_engine_alone(|engine| {
             let engine = engine.as_ref().ok_or_else(closed)?;
             changes.into_iter().try_for_each(|change| engine.apply(change))
@@ -384,13 +410,23 @@ impl Owner {
         Ok(outcomes)
     }
 
+    fn journal_bytes(&self) -> u64 {
+        self.journal.as_ref().map_or(0, Journal::bytes)
+    }
+
     fn schedule_flush(&mut self) {
         let now = Instant::now();
         let overdue = self.flush_due.is_some_and(|due| due <= now);
-        if overdue || self.unflushed >= self.rhythm.flush_after_ops || self.journal.bytes() >= JOURNAL_LIMIT_BYTES {
+        if overdue || self.unflushed >= self.rhythm.flush_after_ops || self.journal_bytes() >= JOURNAL_LIMIT_BYTES {
             self.flush();
         } else if self.unflushed > 0 && self.flush_due.is_none() {
             self.flush_due = now.checked_add(self.rhythm.flush_every);
+        }
+    }
+
+    fn flush_if_due(&mut self) {
+        if self.flush_due.is_some_and(|due| due <= Instant::now()) {
+            self.flush();
         }
     }
 
@@ -407,7 +443,7 @@ impl Owner {
             return Ok(());
         }
         if self.is_optimising() {
-            if self.journal.bytes() < JOURNAL_LIMIT_INDEXING_BYTES {
+            if self.journal_bytes() < JOURNAL_LIMIT_INDEXING_BYTES {
                 self.flush_due = Instant::now().checked_add(FLUSH_AGAIN);
                 return Ok(());
             }
@@ -419,7 +455,8 @@ impl Owner {
             .with_engine(|engine| engine.flush().map(|()| engine.log_is_long()))
             .map_err(|fault| fault.to_string())?;
         // A journal that is not cut would be replayed once more, which changes nothing; but it can't be trusted with more.
-        catch_unwind(AssertUnwindSafe(|| self.journal.cut()))
+        let journal = self.journal.as_mut().ok_or_else(|| JournalFault::closed().to_string())?;
+        catch_unwind(AssertUnwindSafe(|| journal.cut()))
             .unwrap_or_else(|_| Err(JournalFault::panicked()))
             .map_err(|fault| format!("could not cut the journal: {fault}"))?;
         self.unflushed = 0;
@@ -485,7 +522,7 @@ impl Owner {
         // A flush may have begun to build the index anew.
         self.join_optimiser();
         match self.shared.broken() {
-            Some(reason) => Err(CaseStoreError::Unavailable(reason.to_owned())),
+            Some(reason) => Err(CaseStoreError::Unavailable(reason.to_string())),
             None => copy(&self.folder).map_err(CaseStoreError::Unavailable),
         }
     }
@@ -499,9 +536,57 @@ impl Owner {
         })
     }
 
-    fn declare_broken(&self, reason: &str) {
-        tracing::error!(reason, "the case store is broken until it is opened again");
-        let _ = self.shared.broken.set(format!("{reason}; the store has to be opened again"));
+    fn declare_broken(&mut self, reason: &str) {
+        tracing::error!(reason, "the case store is broken; it is opened again as soon as it can be");
+        self.shared.set_broken(Some(format!("{reason}; the store is opened again as soon as it can be")));
+        self.flush_due = None;
+        self.reopening = Some(Reopening { due: after(REOPEN_FIRST), pause: REOPEN_FIRST });
+    }
+
+    /// Opens a broken store again when it is time to: whatever was acknowledged is in the journal or in the engine's files.
+    fn reopen_if_due(&mut self) {
+        let Some(Reopening { due, pause }) = self.reopening else { return };
+        if due > Instant::now() {
+            return;
+        }
+        // The index can't be stopped; callers hear meanwhile that the store is broken.
+        let opened = match self.is_optimising() {
+            true => Err("its index is being built".to_owned()),
+            false => self.reopen(),
+        };
+        match opened {
+            Ok(()) => {
+                tracing::info!("the case store is open again");
+                self.reopening = None;
+                self.shared.set_broken(None);
+            }
+            Err(reason) => {
+                let pause = pause.saturating_mul(2).min(REOPEN_LAST);
+                let milliseconds = pause.as_millis() as u64;
+                tracing::warn!(reason, milliseconds, "the case store can't be opened again yet; it is tried anew then");
+                self.reopening = Some(Reopening { due: after(pause), pause });
+            }
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(), String> {
+        self.join_optimiser();
+        opening::check_room(&self.folder, &mut self.room).map_err(|error| error.to_string())?;
+        // Their files can be open once only. Closing the engine panics where it can't write; what it lacks then the journal has.
+        let closed = catch_unwind(AssertUnwindSafe(|| {
+            drop(self.journal.take());
+            self.shared.with_engine_alone(|engine| drop(engine.take()));
+        }));
+        if closed.is_err() {
+            tracing::warn!("the broken case store could not be closed in order");
+        }
+        let opened = catch_unwind(AssertUnwindSafe(|| opening::load(&self.folder, self.shape)));
+        let opened = opened.unwrap_or_else(|_| Err(CaseStoreError::Unavailable("opening it panicked".to_owned())));
+        let (engine, journal) = opened.map_err(|error| error.to_string())?;
+        self.journal = Some(journal);
+        self.shared.with_engine_alone(|place| *place = Some(engine));
+        self.unflushed = 0;
+        Ok(())
     }
 
     fn finish(&mut self) -> Result<(), CaseStoreError> {
@@ -510,9 +595,15 @@ impl Owner {
         self.rhythm.index_after_ops = usize::MAX;
         let flushed = self.try_flush();
         self.shared.with_engine_alone(|engine| drop(engine.take()));
-        let reason = self.shared.broken().map(str::to_owned).or(flushed.err());
+        let reason = self.shared.broken().map(|reason| reason.to_string()).or(flushed.err());
         reason.map_or(Ok(()), |reason| Err(CaseStoreError::Unavailable(reason)))
     }
+}
+
+/// A moment from now.
+fn after(pause: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(pause).unwrap_or(now)
 }
 
 /// What each command of a group does, given what those before it do. The cases of upserts are taken out of the commands.
@@ -638,7 +729,8 @@ mod tests {
         let shared = Arc::new(Shared::new(engine));
         let hour = Duration::from_secs(3_600);
         let never = Rhythm { flush_every: hour, flush_after_ops: usize::MAX, index_after_ops: usize::MAX };
-        let owner = Owner::new(shared, receiver, journal, folder, 0, shape, never);
+        let room = Room::new(folder.path(), 0);
+        let owner = Owner::new(shared, receiver, journal, folder, room, shape, never);
         Fixture { _parent: parent, commands, owner }
     }
 
@@ -725,7 +817,47 @@ mod tests {
             assert!(reason.to_string().contains("could not store cases"), "{reason}");
         }
         let read = shared.read(Engine::probe).unwrap_err();
-        assert!(read.to_string().ends_with("the store has to be opened again"), "{read}");
+        assert!(read.to_string().ends_with("the store is opened again as soon as it can be"), "{read}");
         assert!(!Journal::open(&journal).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_broken_store_is_opened_again_with_all_that_was_acknowledged() {
+        let mut fixture = fixture();
+        let shared = fixture.owner.shared.clone();
+        let serve_next = |owner: &mut Owner| {
+            let command = owner.commands.recv().unwrap();
+            owner.serve(vec![command]);
+        };
+        let first = fixture.upsert("1", &[1.0, 0.0]);
+        serve_next(&mut fixture.owner);
+        assert_eq!(answered(first).unwrap(), [UpsertOutcome::Created]);
+
+        // As where the disk does not take what is to be written: the journal can't be written any more, nor can the files be opened.
+        fixture.owner.journal = None;
+        let (shard, away) = (fixture.owner.folder.shard(), fixture.owner.folder.beside("away"));
+        std::fs::rename(&shard, &away).unwrap();
+        let refused = fixture.upsert("2", &[1.0, 0.0]);
+        serve_next(&mut fixture.owner);
+        assert!(matches!(answered(refused), Err(CaseStoreError::Unavailable(_))));
+        let now = Instant::now();
+        fixture.owner.reopening = Some(Reopening { due: now, pause: REOPEN_FIRST });
+        fixture.owner.reopen_if_due();
+        let again = fixture.owner.reopening.unwrap();
+        assert!(again.due > now + REOPEN_FIRST && again.pause == REOPEN_FIRST * 2);
+        assert!(matches!(shared.read(Engine::probe), Err(CaseStoreError::Unavailable(_))));
+
+        let _ = std::fs::remove_dir_all(&shard);
+        std::fs::rename(&away, &shard).unwrap();
+        fixture.owner.reopening = Some(Reopening { due: now, pause: REOPEN_FIRST });
+        fixture.owner.reopen_if_due();
+        assert!(fixture.owner.reopening.is_none() && shared.broken().is_none());
+        assert_eq!(shared.read(Engine::probe).unwrap(), 1);
+        let (replaced, deleted) = (fixture.upsert("1", &[0.0, 1.0]), fixture.delete(&["1"]));
+        let closed = fixture.close();
+        fixture.owner.run();
+        assert_eq!(answered(replaced).unwrap(), [UpsertOutcome::Replaced]);
+        assert_eq!(answered(deleted).unwrap(), 1);
+        answered(closed).unwrap();
     }
 }

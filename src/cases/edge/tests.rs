@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
+use super::journal::Journal;
 use super::sample::case;
 use super::*;
 use crate::cases::{Correction, SearchMode};

@@ -27,8 +27,8 @@ const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
 /// What passes after a fault before times are quiet again.
 const SETTLING: Duration = Duration::from_secs(2);
 
-/// How long it is waited for a service that stores again by itself after its disk was full.
-const FULL_DISK_LIMIT: Duration = Duration::from_secs(5);
+/// Most time in which a service must store again after its disk was full.
+const FULL_DISK_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long files may be while the disk is full, in bytes.
 const FULL_BYTES: u64 = 1_024;
@@ -187,8 +187,7 @@ impl Faults {
         Ok(format!("{answered:.0} calls/s answered of {:.0} beside the rest", self.capacity * FLOOD_TIMES))
     }
 
-    /// Lets no file grow for a while. The embedded store says then that it has to be opened again, so the service is started anew unless it
-    /// stores by itself; what it acknowledged must be there.
+    /// Lets no file grow for a while. It must go on by itself then, with all that it acknowledged.
     async fn full_disk(&self) -> anyhow::Result<String> {
         let run = &self.run;
         run.forgets_names.store(true, Ordering::Relaxed);
@@ -209,6 +208,9 @@ impl Faults {
             }
         }
         let again = began.elapsed();
+        run.promises.check(Promise::LivesAgain, stored, || {
+            format!("{} s after its disk was full it stores nothing: {}", again.as_secs(), run.service.log_tail())
+        });
         if !stored {
             // It may have ended, which is as well.
             let _ = run.service.signal(Signal::TERM);

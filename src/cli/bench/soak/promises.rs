@@ -28,7 +28,7 @@ pub(super) enum Promise {
     FormerKept,
     /// Connections that break leave nothing behind.
     NothingLeft,
-    /// A service that is told to stop ends in order, and one that is started answers.
+    /// A service that is told to stop ends in order, one that is started answers, and one whose disk was full stores again.
     LivesAgain,
 }
 
