@@ -115,7 +115,7 @@ impl Sentences {
     fn collect(taxonomy: &Taxonomy, honest: &[Vec<String>]) -> Result<Self, TrainingError> {
         let mut sentences = Self { sources: Vec::new(), speaks: Vec::new() };
         let mut seen = HashSet::new();
-        TO_MACHINES.lines().for_each(|line| sentences.add(line.to_lowercase(), true, &mut seen));
+        TO_MACHINES.lines().for_each(|line| sentences.add(lower(prepare(line).clean()), true, &mut seen));
         let own = sentiment_examples().map_err(|error| TrainingError::Rows(error.to_string()))?;
         let topics = taxonomy.taggable_topics().flat_map(|topic| &topic.examples);
         let signals = taxonomy.signals().iter().flat_map(|signal| &signal.examples);
@@ -200,7 +200,11 @@ impl Sentences {
 /// The sentences of a text as they are judged.
 fn split_up(text: &str) -> impl Iterator<Item = String> + use<> {
     let prepared = prepare(text);
-    let sentences: Vec<String> =
-        prepared.sentences().iter().map(|span| prepared.sentence_text(*span).to_lowercase()).collect();
+    let sentences: Vec<String> = prepared.sentences().iter().map(|span| lower(prepared.sentence_text(*span))).collect();
     sentences.into_iter()
+}
+
+/// A clean text as it is judged.
+fn lower(clean: &str) -> String {
+    clean.to_lowercase().replace('ё', "е")
 }
