@@ -10,6 +10,7 @@ pub mod audit;
 pub mod callers;
 pub mod cases;
 pub mod config;
+mod database;
 pub mod feedback;
 pub mod inference;
 pub mod models;

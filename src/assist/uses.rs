@@ -11,11 +11,15 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use crate::cases::TenantId;
+use crate::database::FileDatabase;
 use crate::feedback::named_enum;
 use crate::tags::TopicId;
 
 /// Key: tenant, gesture and topic, each behind its length. Value: accepted, edited, rejected.
 const USES: TableDefinition<&str, (u64, u64, u64)> = TableDefinition::new("uses");
+
+/// Memory that the file may take for caching, in bytes: what is counted is in memory besides.
+const CACHE_BYTES: usize = 4 << 20;
 
 /// How many imagined suggestions the rate of something unseen rests on.
 const PRIOR_WEIGHT: f64 = 4.0;
@@ -97,7 +101,7 @@ pub enum UsesError {
 
 /// Counts of what operators did with suggestions. Reading is from memory; writing survives a crash once it returned, and blocks.
 pub struct SuggestionUses {
-    database: Option<Database>,
+    database: Option<FileDatabase>,
     file: String,
     limit: usize,
     counts: Mutex<BTreeMap<String, UseCounts>>,
@@ -111,11 +115,8 @@ impl SuggestionUses {
     pub fn open(path: &Path, limit: usize) -> Result<Self, UsesError> {
         let file = path.display().to_string();
         let storage = |problem: String| UsesError::Storage { file: file.clone(), problem };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| storage(error.to_string()))?;
-        }
-        let database = Database::create(path).map_err(|error| storage(error.to_string()))?;
-        let counts = read_all(&database).map_err(|error| storage(error.to_string()))?;
+        let database = FileDatabase::open(path, CACHE_BYTES).map_err(|error| storage(error.to_string()))?;
+        let counts = database.with(read_all).map_err(|error| storage(error.to_string()))?;
         Ok(Self { database: Some(database), file, limit, counts: Mutex::new(counts) })
     }
 
@@ -156,7 +157,8 @@ impl SuggestionUses {
             })
             .collect();
         if let Some(database) = &self.database {
-            write(database, &updated)
+            database
+                .with(|database| write(database, &updated))
                 .map_err(|error| UsesError::Storage { file: self.file.clone(), problem: error.to_string() })?;
         }
         counts.extend(updated);

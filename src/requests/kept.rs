@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use super::{Hash, StorageError};
+use crate::database::FileDatabase;
 
 /// When a call was answered (in microseconds), the hash of what it asked, and the answer.
 type Answered = (i64, &'static [u8; 32], &'static [u8]);
@@ -34,7 +35,7 @@ pub struct KeptLimits {
 
 /// The file.
 pub(super) struct Kept {
-    database: Database,
+    database: FileDatabase,
     file: String,
     limits: KeptLimits,
     /// How many there are, for those who must not wait for the file.
@@ -45,17 +46,15 @@ impl Kept {
     pub fn open(path: &Path, limits: KeptLimits) -> Result<Self, StorageError> {
         let file = path.display().to_string();
         let fault = |problem: String| StorageError { file: file.clone(), problem };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| fault(error.to_string()))?;
-        }
-        let database =
-            Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|error| fault(error.to_string()))?;
-        let make = || -> Result<u64, redb::Error> {
-            let transaction = database.begin_write()?;
-            let count = transaction.open_table(ANSWERS)?.len()?;
-            transaction.open_table(ORDER)?;
-            transaction.commit()?;
-            Ok(count)
+        let database = FileDatabase::open(path, CACHE_BYTES).map_err(|error| fault(error.to_string()))?;
+        let make = || {
+            database.with(|database| {
+                let transaction = database.begin_write()?;
+                let count = transaction.open_table(ANSWERS)?.len()?;
+                transaction.open_table(ORDER)?;
+                transaction.commit()?;
+                Ok(count)
+            })
         };
         let count = make().map_err(|error| fault(error.to_string()))?.into();
         Ok(Self { database, file, limits, count })
@@ -68,21 +67,21 @@ impl Kept {
 
     /// What a call asked, as a hash, and its answer.
     pub fn get(&self, key: &Hash) -> Result<Option<(Hash, Vec<u8>)>, StorageError> {
-        let read = || -> Result<_, redb::Error> {
-            let answers = self.database.begin_read()?.open_table(ANSWERS)?;
+        let found = self.database.with(|database| {
+            let answers = database.begin_read()?.open_table(ANSWERS)?;
             let found = answers.get(key)?;
             Ok(found.map(|found| {
                 let (_, fingerprint, answer) = found.value();
                 (*fingerprint, answer.to_vec())
             }))
-        };
-        read().map_err(|error| self.fault(&error))
+        });
+        found.map_err(|error| self.fault(&error))
     }
 
     /// Keeps an answer. When this returns, it survives a crash.
     pub fn put(&self, key: &Hash, fingerprint: &Hash, answer: &[u8], now: Timestamp) -> Result<(), StorageError> {
-        let write = || -> Result<u64, redb::Error> {
-            let transaction = self.database.begin_write()?;
+        let count = self.database.with(|database| {
+            let transaction = database.begin_write()?;
             let count = {
                 let mut answers = transaction.open_table(ANSWERS)?;
                 let mut order = transaction.open_table(ORDER)?;
@@ -106,8 +105,8 @@ impl Kept {
             };
             transaction.commit()?;
             Ok(count)
-        };
-        let count = write().map_err(|error| self.fault(&error))?;
+        });
+        let count = count.map_err(|error| self.fault(&error))?;
         self.count.store(count, Ordering::Relaxed);
         Ok(())
     }
