@@ -86,21 +86,32 @@ impl Ask {
     }
 }
 
+/// Stores and corrects cases for a while: a service that has its cases answers fewer calls than an empty one.
+pub(super) async fn fill(run: &Arc<Run>, seed: u64, lasts: Duration) {
+    closed(run, seed, lasts, |random| if random.random_ratio(1, 3) { Ask::Correct } else { Ask::Upsert }).await;
+}
+
 /// Calls a second that the service answers when each caller waits for its answer.
 pub(super) async fn capacity(run: &Arc<Run>, seed: u64, lasts: Duration) -> f64 {
     let (before, began) = (run.tally.answered(), Instant::now());
+    closed(run, seed, lasts, Ask::any).await;
+    (run.tally.answered() - before) as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Callers of which each makes a call when its last was answered.
+async fn closed(run: &Arc<Run>, seed: u64, lasts: Duration, ask: fn(&mut ChaCha8Rng) -> Ask) {
+    let began = Instant::now();
     let mut callers = JoinSet::new();
     for caller in 0..CLOSED {
         let run = Arc::clone(run);
         callers.spawn(async move {
             let mut random = ChaCha8Rng::seed_from_u64(seed ^ (caller as u64 + 1) << 32);
             while began.elapsed() < lasts {
-                Ask::any(&mut random).make(&run, &mut random).await;
+                ask(&mut random).make(&run, &mut random).await;
             }
         });
     }
     while callers.join_next().await.is_some() {}
-    (run.tally.answered() - before) as f64 / began.elapsed().as_secs_f64()
 }
 
 /// Calls at a rate that can be changed.

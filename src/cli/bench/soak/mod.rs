@@ -157,6 +157,8 @@ async fn soak(args: &SoakArgs, config: &Config, texts: Vec<String>, folder: Path
     run.service.start().await?;
     let taxonomies = Taxonomies::prepare(&run).await?;
     run.store_anchors().await?;
+    steps.set_message("filling the store");
+    load::fill(&run, seed, (whole / 10).clamp(Duration::from_secs(2), Duration::from_secs(60))).await;
     steps.set_message("measuring the capacity");
     let capacity =
         load::capacity(&run, seed, (whole / 10).clamp(Duration::from_secs(2), Duration::from_secs(15))).await;
