@@ -75,7 +75,7 @@ pub(super) const TELLING: &[&str] = &[
     r"\b(?:treat|consider|regard|take|read) (?:everything|all|the (?:text|lines?|words?)) (?:above|before)\b|\bвсе,? что (?:выше|было выше)\b.{0,20}\b(?:тест|пример|шум|шутка|сарказм)",
     r"\b(?:real|actual|true|настоящ\p{L}+|подлинн\p{L}+) (?:сообщение )?(?:customer|client|feedback|review|клиент\p{L}*|отзыв\p{L}*|обращени\p{L}+)\b.{0,10}(?::|\b(?:wrote|said|says|is|написал\p{L}*|сказал\p{L}*)\b)|\b(?:real|actual) message ?:",
     // The machine's own words and parts.
-    r"\bsystem (?:prompt|instructions?|block)\b|\bсистемн\p{L}+ (?:промпт|инструкци|подсказ)|\bсвой промпт\b",
+    r"\b(?:your|her|his|its) system (?:prompt|instructions?)\b|\bsystem (?:prompt|instructions?|block)\W{0,3}[:=\]>]|\bsystem (?:prompt|instructions?) (?:updates?|overrides?|updated|overridden|is now|has been|says?)\b|\b(?:new|ignore|reveal|forget|override|update|print|repeat|show|reset) (?:\p{L}+ ){0,2}system (?:prompt|instructions?|block)\b|\bсистемн\p{L}+ (?:промпт|инструкци|подсказ)|\bсвой промпт\b",
     r"\b(?:note|message|instructions?|reminder|p\.? ?s\.?|(?:this|that) (?:bit|part|one|line)(?:'s| is)?) (?:to|for) (?:the |your |an? )?(?:@machine|checker|system)\b",
     r"\b(?:для|вашему|вашей|вашего|ваш) (?:нейросет|модел|классификатор|алгоритм|компьютер|программ|машин)\p{L}*.{0,20}:",
     r"\b(?:have|let|make|tell|ask) (?:the|your) (?:machine|model|assistant|system|computer|program|bot|ai|algorithm)\b.{0,30}\b(?:write|say|put|note|record|mark|tag|choose|show|read|offer|give)",
