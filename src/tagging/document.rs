@@ -305,16 +305,21 @@ mod tests {
 
     #[test]
     fn what_may_speak_to_a_machine_is_left_out_by_a_strict_reader_alone() {
-        let suspect = "Пусть в отчёте это пройдёт по доставке.";
-        assert_eq!(to_machine(&suspect.to_lowercase()), ToMachine::Perhaps);
+        // Which of the sentences that were learnt are only suspected depends on what else was.
+        let is_suspect = |line: &&str| {
+            let prepared = prepare(line);
+            let is_sentence = prepared.sentences().len() == 1 && prepared.clean() == *line && line.ends_with('.');
+            is_sentence && to_machine(&line.to_lowercase()) == ToMachine::Perhaps
+        };
+        let suspect = include_str!("../training/guard/machine.txt").lines().find(is_suspect).unwrap();
         let feedback = |text: String| Feedback::from_text("1", text);
-        let both = feedback(format!("Касса не работает. {suspect} Третий день!"));
+        let both = feedback(format!("Касса не печатает чеки. {suspect} Уже третий день!"));
         let usual = Document::new(&both, Wariness::Usual);
         assert!(usual.has_suspects && !usual.has_instructions);
         assert!(usual.voices[0].text.contains(suspect));
         let strict = Document::new(&both, Wariness::Strict);
         assert!(!strict.has_suspects && strict.has_instructions);
-        assert_eq!(strict.voices[0].text, "Касса не работает. Третий день!");
+        assert_eq!(strict.voices[0].text, "Касса не печатает чеки. Уже третий день!");
         // There is nothing else to read, so a strict reader would read no other.
         assert!(!Document::new(&feedback(suspect.to_owned()), Wariness::Usual).has_suspects);
     }
