@@ -11,6 +11,9 @@
     reason = "a test says what went wrong by panicking"
 )]
 
+#[path = "markers/collector.rs"]
+mod collector;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -18,6 +21,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use async_nats::HeaderMap;
+use collector::{Collector, hex};
 use futures_util::StreamExt;
 use serde_json::Value;
 
@@ -258,7 +263,10 @@ async fn feedback_that_comes_is_tagged_once_for_each_id_through_a_kill() {
     let url = nats.url();
     let log = folder.join("log");
     let said = || fs::read_to_string(&log).unwrap_or_default();
+    let (traces, address) = Collector::start().await;
+    let to_collector = format!("telemetry.otlp_endpoint=http://{address}");
     let arguments = ["worker", "--queue", &url, "--subject", "fb.in", "--publish", "fb.tagged", "--threads", "1"];
+    let arguments = [&arguments[..], &["--set", &to_collector]].concat();
     let mut worker = spawn(&mut otklik(folder, &arguments), &log);
     let client = async_nats::connect(&url).await.unwrap();
     let mut aside = client.subscribe("fb.in.aside").await.unwrap();
@@ -289,14 +297,35 @@ async fn feedback_that_comes_is_tagged_once_for_each_id_through_a_kill() {
             worker = spawn(&mut otklik(folder, &arguments), &log);
         }
     }
+    // The trace of whoever publishes goes on in what is published for it.
+    let (trace, span) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let mut headers = HeaderMap::new();
+    headers.insert("traceparent", format!("00-{trace}-{span}-01"));
+    let text = format!("{{\"id\": \"traced\", \"text\": \"{}\"}}", TEXTS[0]);
+    jetstream.publish_with_headers("fb.in", headers, text.into()).await.unwrap().await.unwrap();
+    let place = loop {
+        let headers = tokio::time::timeout(PATIENCE, tagged.next()).await.unwrap().unwrap().headers.unwrap();
+        if headers.get("Nats-Msg-Id").unwrap().as_str() == "traced" {
+            break headers.get("traceparent").unwrap().to_string();
+        }
+    };
+    assert!(place.starts_with(&format!("00-{trace}-")) && !place.contains(span), "{place}");
     let bad = tokio::time::timeout(PATIENCE, aside.next()).await.unwrap().unwrap();
     assert!(bad.headers.unwrap().get("Otklik-Reason").unwrap().as_str().contains("text"));
     worker.tell_to_stop();
     assert!(worker.wait().success(), "{}", said());
     let state = async |stream: &str| jetstream.get_stream(stream).await.unwrap().cached_info().state.messages;
-    assert_eq!(state("otklik-feedback-out").await, rows as u64, "once for each id");
+    assert_eq!(state("otklik-feedback-out").await, rows as u64 + 1, "once for each id");
     assert_eq!((state("otklik-feedback-in").await, state("otklik-feedback-aside").await), (0, 1));
     assert!(!said().contains("касса"), "the log holds no words of a customer");
+    assert!(!String::from_utf8_lossy(&traces.bytes()).contains("касса"), "nor do traces");
+    let spans = traces.spans();
+    let of_message = spans.iter().find(|found| hex(&found.trace_id) == trace && found.name == "tag feedback").unwrap();
+    assert_eq!(hex(&of_message.parent_span_id), span);
+    assert!(place.contains(&hex(&of_message.span_id)), "{place}");
+    let below = spans.iter().filter(|found| found.parent_span_id == of_message.span_id);
+    let below: BTreeSet<&str> = below.map(|found| found.name.as_str()).collect();
+    assert!(below.is_superset(&BTreeSet::from(["queue", "prepare", "encode", "heads", "decide"])), "{below:?}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod render;
 mod retag;
 mod serve;
 mod taxonomy;
+mod traced;
 mod train;
 mod tuning;
 mod worker;

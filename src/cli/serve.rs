@@ -23,10 +23,11 @@ use otklik::serving::Publisher;
 use otklik::tagging::{Tagger, TaggerCounts, TaggingEngine};
 use otklik::taxonomy::Taxonomy;
 use otklik::taxonomy::versions::Versions;
-use otklik::telemetry::{Traces, TracesError};
+use otklik::telemetry::TracesError;
 use tokio::net::TcpListener;
 
 use super::StartProgress;
+use super::traced::traced;
 
 /// How often cases are looked for whose time is over.
 const EXPIRY_INTERVAL: std::time::Duration = std::time::Duration::from_secs(3_600);
@@ -74,7 +75,8 @@ pub fn run(args: ServeArgs, mut config: Config) -> anyhow::Result<ExitCode> {
         config.server.admin_listen = args.admin_listen;
     }
     server::log_panics_without_message();
-    runtime(&config)?.block_on(serve(config))
+    let told = config.clone();
+    runtime(&config)?.block_on(traced(&told, serve(config)))
 }
 
 /// The threads that talk with callers.
@@ -89,7 +91,6 @@ pub fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let address = config.server.listen;
-    let traces = traces(&config).await?;
     let (callers, tls) = trust(&config).await?;
     server::check_exposure(&config, address, callers.are_asked())?;
     // The port first: a service that can't be reached need not load a model.
@@ -137,9 +138,6 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     expiry.abort();
     watching.abort();
     let closed = close(cases, &config).await;
-    if let Some(traces) = traces {
-        tokio::task::spawn_blocking(move || traces.close()).await.context("the end was interrupted")?;
-    }
     served.context("the service ended")?;
     closed.context("the case store was not closed in order")?;
     let TaggerCounts { cache_hits, cache_misses, .. } = tagger.counts();
@@ -161,13 +159,6 @@ pub fn is_bad_input(error: &anyhow::Error) -> bool {
         || error.downcast_ref::<ReloadError<TlsError>>().is_some()
         || error.downcast_ref::<ExposureError>().is_some()
         || error.downcast_ref::<TracesError>().is_some()
-}
-
-/// What sends traces, if they go anywhere.
-async fn traces(config: &Config) -> anyhow::Result<Option<Traces>> {
-    let config = config.clone();
-    let opened = tokio::task::spawn_blocking(move || assembly::traces(&config));
-    Ok(opened.await.context("the start was interrupted")??)
 }
 
 /// What writes drafts, notes and reviews, with the prompts and the model of the service of prompts.

@@ -19,6 +19,7 @@ use otklik::tables::{ColumnMap, Preparation};
 use otklik::tagging::{Tagger, TaggingEngine};
 
 use super::StartProgress;
+use super::traced::traced;
 
 /// Work for others: take chunks of files, or feedback, from a queue
 ///
@@ -98,8 +99,8 @@ pub fn run(args: WorkerArgs, mut config: Config) -> anyhow::Result<ExitCode> {
             return cancel(&JetStreamQueue::connect(options).await?, job).await;
         }
         match feed_subjects(&args) {
-            Some(subjects) => tag_messages(&config, options, subjects).await,
-            None => tag_chunks(&config, options).await,
+            Some(subjects) => traced(&config, tag_messages(&config, options, subjects)).await,
+            None => traced(&config, tag_chunks(&config, options)).await,
         }
     });
     // A thread may still read a slow disk; what it does is for nothing by now.

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::tables::{ColumnMap, OutputFormat, Preparation, Row, TAGS_COLUMN, object_row};
 use crate::tagging::{Tagger, TaggingError, tag_patiently};
+use crate::telemetry::TracePlace;
 
 use super::RetagError;
 use super::earlier::TagColumns;
@@ -100,8 +101,18 @@ async fn work(
                 tokio::time::sleep(options.drain).await;
             }
         };
+        let place = TracePlace::of_message("tag feedback", message.trace_parent.as_deref());
+        place.tell("messaging.message.id", message.place.clone());
+        place.tell("deliveries", i64::try_from(message.deliveries).unwrap_or(i64::MAX));
         tokio::select! {
-            attended = attend(&*feed, &*tagger, &options, message) => {
+            attended = place.clone().hold(attend(&*feed, &*tagger, &options, message)) => {
+                let (outcome, is_failure) = match &attended {
+                    Ok(ContinuousSummary { tagged: 1.., .. }) => ("tagged", false),
+                    Ok(ContinuousSummary { set_aside: 1.., .. }) => ("set_aside", false),
+                    Ok(_) => ("given_back", true),
+                    Err(_) => ("lost", true),
+                };
+                place.message_ended(outcome, is_failure);
                 summary += attended?;
             }
             // Dropped without an answer, the message comes again.

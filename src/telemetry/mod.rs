@@ -20,4 +20,4 @@ pub use language_model::MeteredModel;
 pub use metrics::{CONTENT_TYPE, Metrics};
 pub use stages::{Stage, Timed};
 pub(crate) use stages::{batch, queued};
-pub(crate) use trace::TracePlace;
+pub(crate) use trace::{TRACE_PARENT, TracePlace};

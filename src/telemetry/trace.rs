@@ -22,6 +22,9 @@ pub(super) fn make_spans_with(tracer: SdkTracer) {
     let _ = TRACER.set(tracer);
 }
 
+/// The header that a span's parent is named in, by W3C Trace Context.
+pub(crate) const TRACE_PARENT: &str = "traceparent";
+
 /// The codes of gRPC that are faults of whoever serves, by the conventions of OpenTelemetry.
 const FAULTS_OF_SERVER: [i32; 6] = [2, 4, 12, 13, 14, 15];
 
@@ -38,11 +41,17 @@ impl TracePlace {
         let attributes = [("rpc.system", "grpc"), ("rpc.service", service), ("rpc.method", method)];
         let attributes = attributes.map(|(key, value)| KeyValue::new(key, value.to_owned()));
         let builder = SpanBuilder::from_name(rpc.to_owned()).with_kind(SpanKind::Server).with_attributes(attributes);
-        let parent = match caller_span(headers) {
-            Some(caller) => Context::new().with_remote_span_context(caller),
-            None => Context::new(),
-        };
-        Self::begun(tracer, builder, &parent)
+        let named = headers.get(TRACE_PARENT).and_then(|header| header.to_str().ok());
+        Self::begun(tracer, builder, &parent(named))
+    }
+
+    /// Begins the span of something that came through a queue; `named` is what its publisher gave as `traceparent`.
+    pub(crate) fn of_message(name: &'static str, named: Option<&str>) -> Self {
+        let Some(tracer) = TRACER.get() else { return Self::default() };
+        let attributes = [("messaging.system", "nats"), ("messaging.operation.type", "process")];
+        let attributes = attributes.map(|(key, value)| KeyValue::new(key, value));
+        let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Consumer).with_attributes(attributes);
+        Self::begun(tracer, builder, &parent(named))
     }
 
     /// The place that this thread is at.
@@ -96,6 +105,24 @@ impl TracePlace {
         self.0.as_ref().map(|context| context.span().span_context().trace_id().to_string())
     }
 
+    /// What names this place to others, as `traceparent` does; `None` for the empty place.
+    pub(crate) fn trace_parent(&self) -> Option<String> {
+        let context = self.0.as_ref()?.span().span_context().clone();
+        let (trace, span, flags) = (context.trace_id(), context.span_id(), context.trace_flags().to_u8());
+        Some(format!("00-{trace}-{span}-{flags:02x}"))
+    }
+
+    /// What came through the queue was done, or was not.
+    pub(crate) fn message_ended(&self, outcome: &'static str, is_failure: bool) {
+        if let Some(context) = &self.0 {
+            context.span().set_attribute(KeyValue::new("outcome", outcome));
+            if is_failure {
+                context.span().set_status(Status::error(""));
+            }
+            context.span().end();
+        }
+    }
+
     /// How the call ended, as the code of its gRPC status.
     pub(crate) fn call_ended(&self, code: i32) {
         if let Some(context) = &self.0 {
@@ -115,11 +142,18 @@ impl TracePlace {
     }
 }
 
-/// The span that a caller names: the header `traceparent` of W3C Trace Context, version 00 or, as it says there, a later one that
-/// begins alike. `tracestate` is left out: it is text of others. One that can't be read counts as not given.
-fn caller_span(headers: &HeaderMap) -> Option<SpanContext> {
-    let header = headers.get("traceparent")?.to_str().ok()?;
-    let mut parts = header.split('-');
+/// Where a span begins whose parent is named so, or is not.
+fn parent(named: Option<&str>) -> Context {
+    match named.and_then(named_span) {
+        Some(span) => Context::new().with_remote_span_context(span),
+        None => Context::new(),
+    }
+}
+
+/// The span that a caller names: the value of `traceparent`, version 00 or, as the recommendation says, a later one that begins alike.
+/// `tracestate` is left out: it is text of others. One that can't be read counts as not given.
+fn named_span(value: &str) -> Option<SpanContext> {
+    let mut parts = value.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let is_lower_hex = |part: &str, digits: usize| {
         part.len() == digits && part.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
@@ -159,17 +193,13 @@ mod tests {
             ("что-то".to_owned(), None),
             (String::new(), None),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert("traceparent", http::HeaderValue::from_bytes(header.as_bytes()).unwrap());
-            headers.insert("tracestate", http::HeaderValue::from_static("vendor=words"));
-            let read = caller_span(&headers);
+            let read = named_span(&header);
             assert_eq!(read.as_ref().map(SpanContext::is_sampled), wanted, "{header}");
             if let Some(read) = read {
                 assert_eq!((read.trace_id().to_string(), read.span_id().to_string()), (trace.into(), span.into()));
                 assert_eq!(read.trace_state(), &TraceState::NONE);
             }
         }
-        assert_eq!(caller_span(&HeaderMap::new()), None);
     }
 
     #[test]
@@ -178,5 +208,7 @@ mod tests {
         let place = TracePlace::of_call("otklik.v1.TaggingService/Classify", &HeaderMap::new());
         assert!(place.0.is_none() && place.trace_id().is_none() && place.enter().is_none());
         assert!(TracePlace::begin("encode").0.is_none() && TracePlace::current().0.is_none());
+        let place = TracePlace::of_message("feedback", Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        assert!(place.0.is_none() && place.trace_parent().is_none());
     }
 }

@@ -7,6 +7,7 @@
 
 mod beside;
 mod calls;
+mod collector;
 mod filled;
 
 use std::collections::BTreeSet;
@@ -24,7 +25,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
-use beside::Collector;
+use collector::{Collector, hex};
 
 /// What customers write here, beside words.
 pub const CYRILLIC: &str = "ЖЖмаркер7731";
@@ -349,7 +350,6 @@ async fn batch_errors_are_clean(service: &Service, text: &str) {
 /// The spans of the calls are below the caller's, the stages below theirs, and none has an attribute that is not named here.
 fn spans_tell_the_walk(collector: &Collector) {
     let spans = collector.spans();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     assert!(spans.iter().all(|span| hex(&span.trace_id) == TRACE), "a span is of another trace than its caller's");
     assert!(spans.iter().all(|span| span.trace_state.is_empty()));
     let call = spans.iter().find(|span| span.name == "otklik.v1.TaggingService/Classify").expect("a call has a span");

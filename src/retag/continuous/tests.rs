@@ -54,7 +54,8 @@ impl Feed for FakeFeed {
         let deliveries = seen.entry(lease.payload.clone()).or_default();
         *deliveries += 1;
         let deliveries = *deliveries;
-        Ok(Some(FeedMessage { id: None, place: format!("feed-{}", lease.payload.len()), deliveries, lease }))
+        let place = format!("feed-{}", lease.payload.len());
+        Ok(Some(FeedMessage { id: None, place, deliveries, trace_parent: None, lease }))
     }
 
     async fn publish(&self, id: &str, payload: Vec<u8>) -> Result<(), QueueError> {

@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::tables::SplitTurns;
 use crate::tagging::Tagger;
+use crate::telemetry::TracePlace;
 
 use super::super::RetagError;
 use super::super::journal::PartRecord;
@@ -154,11 +155,17 @@ impl Worker {
             Err(error) => return Err(error),
         };
         let options = job.rules.options(self.options.split_turns);
+        // The span is of the chunk; its thousands of rows make none.
+        let place = TracePlace::of_message("tag chunk", None);
+        place.tell("job", chunk.job.clone());
+        place.tell("chunk", chunk.name.clone());
+        place.tell("tries", i64::try_from(tries).unwrap_or(i64::MAX));
         let tagged = {
             let tagging = tag_chunk(&chunk, &options, job.rules.draw, &self.tagger, open);
             self.while_extending(&lease, tagging, stopped).await
         };
         let Some(tagged) = tagged else {
+            place.message_ended("given_back", false);
             *open = None;
             // It was not the chunk's fault.
             self.settle(&chunk, tries - 1, ChunkStatus::Open { last_reason: None }).await?;
@@ -166,12 +173,15 @@ impl Worker {
         };
         match tagged {
             Ok(record) => {
+                place.tell("rows", i64::try_from(record.counts.rows_read).unwrap_or(i64::MAX));
+                place.message_ended("tagged", false);
                 summary.chunks += 1;
                 summary.rows += record.counts.rows_read;
                 self.done(&chunk, tries, record).await?;
                 answered(lease.acknowledge().await)
             }
             Err(error) => {
+                place.message_ended("failed", true);
                 *open = None;
                 summary.failed_tries += 1;
                 self.failed(&chunk, tries, &error, lease).await

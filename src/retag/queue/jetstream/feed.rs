@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use super::super::{Lease, QueueError};
 use super::connection::{JetStreamOptions, begin, connect, patiently, whole_reason};
 use super::{DUPLICATE_WINDOW, MessageHold, consumer, pull, refused};
+use crate::telemetry::{TRACE_PARENT, TracePlace};
 
 /// How long answers and what was set aside are kept in streams that are made here.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -41,6 +42,8 @@ pub struct FeedMessage {
     pub place: String,
     /// How often it came, this time counted.
     pub deliveries: u64,
+    /// The place in a trace that its publisher was at, as the header `traceparent` names it.
+    pub trace_parent: Option<String>,
     /// Its payload, and the hold on it.
     pub lease: Lease,
 }
@@ -156,6 +159,16 @@ async fn keep(context: &Context, config: StreamConfig) -> Result<String, QueueEr
     Ok(made.cached_info().config.name.clone())
 }
 
+/// Headers of what is published under an id: whoever reads it goes on with the trace.
+fn headers(id: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::NATS_MESSAGE_ID, on_one_line(id));
+    if let Some(place) = TracePlace::current().trace_parent() {
+        headers.insert(TRACE_PARENT, place);
+    }
+    headers
+}
+
 /// A reason as a header can hold it.
 fn on_one_line(reason: &str) -> String {
     reason.chars().take(REASON_CHARS).map(|character| if character.is_control() { ' ' } else { character }).collect()
@@ -171,21 +184,20 @@ impl Feed for JetStreamFeed {
             }
             Err(error) => return Err(QueueError::Refused { what: "number a message", reason: error.to_string() }),
         };
-        let header = message.headers.as_ref().and_then(|headers| headers.get(header::NATS_MESSAGE_ID));
-        let id = header.map(|id| id.as_str().to_owned());
+        let headers = message.headers.as_ref();
+        let id = headers.and_then(|headers| headers.get(header::NATS_MESSAGE_ID)).map(|id| id.as_str().to_owned());
+        let trace_parent = headers.and_then(|headers| headers.get(TRACE_PARENT)).map(|place| place.as_str().to_owned());
         let lease = Lease { payload: message.payload.to_vec(), hold: Box::new(MessageHold(message)) };
-        Ok(Some(FeedMessage { id, place, deliveries, lease }))
+        Ok(Some(FeedMessage { id, place, deliveries, trace_parent, lease }))
     }
 
     async fn publish(&self, id: &str, payload: Vec<u8>) -> Result<(), QueueError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::NATS_MESSAGE_ID, on_one_line(id));
+        let headers = headers(id);
         self.send(&self.subjects.output, headers, payload).await
     }
 
     async fn set_aside(&self, id: &str, reason: &str, payload: Vec<u8>) -> Result<(), QueueError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::NATS_MESSAGE_ID, on_one_line(id));
+        let mut headers = headers(id);
         headers.insert(REASON, on_one_line(reason));
         self.send(&self.subjects.set_aside, headers, payload).await
     }
