@@ -8,7 +8,9 @@
 //! While the index is built nothing is flushed: what is deleted meanwhile the engine only remembers until the new part of the index is
 //! in its place, and a flush does not write that. The journal keeps it until then.
 
-use std::collections::HashMap;
+mod planning;
+mod reopening;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,20 +18,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use qdrant_edge::Filter;
-use qdrant_edge::external::uuid::Uuid;
 use tokio::sync::oneshot;
 
 use super::change::{Change, StoredCase};
 use super::engine::{Engine, EngineFault, Shape};
 use super::folder::StoreFolder;
 use super::journal::{Journal, JournalFault};
-use super::opening;
 use super::room::{NoRoom, Purpose, Room};
-use crate::cases::plan::{self, UpsertPlan};
-use crate::cases::point::point_id;
-use crate::cases::{
-    Amendment, Case, CaseStoreError, NewCase, RetagOutcome, Retagging, TenantId, UpsertOutcome, VectoredCase,
-};
+use crate::cases::{Amendment, CaseStoreError, RetagOutcome, Retagging, TenantId, UpsertOutcome, VectoredCase};
+use planning::plan;
+use reopening::Reopening;
 
 /// Commands in one transaction of the journal.
 const GROUP_COMMANDS: usize = 64;
@@ -41,11 +39,6 @@ const JOURNAL_LIMIT_INDEXING_BYTES: u64 = 1 << 30;
 const FLUSH_AGAIN: Duration = Duration::from_millis(200);
 /// Length of the journal, in bytes, after which it is flushed away whatever the options say.
 const JOURNAL_LIMIT_BYTES: u64 = 64 << 20;
-
-/// When a broken store is opened again for the first time, and the longest between two tries: each lasts as long as opening it after a
-/// crash.
-const REOPEN_FIRST: Duration = Duration::from_millis(250);
-const REOPEN_LAST: Duration = Duration::from_secs(10);
 
 /// Copies the folder of a store that holds still.
 pub(super) type CopyFolder = Box<dyn FnOnce(&StoreFolder) -> Result<(), String> + Send>;
@@ -210,14 +203,6 @@ pub(super) struct Owner {
     flush_due: Option<Instant>,
     /// While the store is broken, when it is opened again.
     reopening: Option<Reopening>,
-}
-
-/// When a broken store is opened again.
-#[derive(Debug, Clone, Copy)]
-struct Reopening {
-    due: Instant,
-    /// What passes until the try after that.
-    pause: Duration,
 }
 
 impl Owner {
@@ -536,59 +521,6 @@ impl Owner {
         })
     }
 
-    fn declare_broken(&mut self, reason: &str) {
-        tracing::error!(reason, "the case store is broken; it is opened again as soon as it can be");
-        self.shared.set_broken(Some(format!("{reason}; the store is opened again as soon as it can be")));
-        self.flush_due = None;
-        self.reopening = Some(Reopening { due: after(REOPEN_FIRST), pause: REOPEN_FIRST });
-    }
-
-    /// Opens a broken store again when it is time to: whatever was acknowledged is in the journal or in the engine's files.
-    fn reopen_if_due(&mut self) {
-        let Some(Reopening { due, pause }) = self.reopening else { return };
-        if due > Instant::now() {
-            return;
-        }
-        // The index can't be stopped; callers hear meanwhile that the store is broken.
-        let opened = match self.is_optimising() {
-            true => Err("its index is being built".to_owned()),
-            false => self.reopen(),
-        };
-        match opened {
-            Ok(()) => {
-                tracing::info!("the case store is open again");
-                self.reopening = None;
-                self.shared.set_broken(None);
-            }
-            Err(reason) => {
-                let pause = pause.saturating_mul(2).min(REOPEN_LAST);
-                let milliseconds = pause.as_millis() as u64;
-                tracing::warn!(reason, milliseconds, "the case store can't be opened again yet; it is tried anew then");
-                self.reopening = Some(Reopening { due: after(pause), pause });
-            }
-        }
-    }
-
-    fn reopen(&mut self) -> Result<(), String> {
-        self.join_optimiser();
-        opening::check_room(&self.folder, &mut self.room).map_err(|error| error.to_string())?;
-        // Their files can be open once only. Closing the engine panics where it can't write; what it lacks then the journal has.
-        let closed = catch_unwind(AssertUnwindSafe(|| {
-            drop(self.journal.take());
-            self.shared.with_engine_alone(|engine| drop(engine.take()));
-        }));
-        if closed.is_err() {
-            tracing::warn!("the broken case store could not be closed in order");
-        }
-        let opened = catch_unwind(AssertUnwindSafe(|| opening::load(&self.folder, self.shape)));
-        let opened = opened.unwrap_or_else(|_| Err(CaseStoreError::Unavailable("opening it panicked".to_owned())));
-        let (engine, journal) = opened.map_err(|error| error.to_string())?;
-        self.journal = Some(journal);
-        self.shared.with_engine_alone(|place| *place = Some(engine));
-        self.unflushed = 0;
-        Ok(())
-    }
-
     fn finish(&mut self) -> Result<(), CaseStoreError> {
         self.join_optimiser();
         // The index is not begun anew.
@@ -606,258 +538,5 @@ fn after(pause: Duration) -> Instant {
     now.checked_add(pause).unwrap_or(now)
 }
 
-/// What each command of a group does, given what those before it do. The cases of upserts are taken out of the commands.
-fn plan(engine: &Engine, group: &mut [Command]) -> Result<Vec<(Option<Change>, Outcome)>, EngineFault> {
-    // What stands at a point, where the group knows better than the engine; `None` is nothing.
-    let mut known: HashMap<Uuid, Option<Case>> = HashMap::new();
-    let mut planned = Vec::with_capacity(group.len());
-    for command in group {
-        planned.push(match command {
-            Command::Upsert { cases, .. } => {
-                let (stored, outcomes) = plan_upsert(engine, std::mem::take(cases), &mut known)?;
-                ((!stored.is_empty()).then_some(Change::Upsert(stored)), Outcome::Upserted(outcomes))
-            }
-            Command::Delete { filter, .. } => {
-                let mut points = engine.matching(filter)?;
-                points.retain(|point| !matches!(known.insert(*point, None), Some(None)));
-                let count = points.len() as u64;
-                ((count > 0).then_some(Change::Delete(points)), Outcome::Deleted(count))
-            }
-            Command::Amend { tenant, id, amendment, .. } => {
-                let (change, amended) = plan_amendment(engine, tenant, id, amendment)?;
-                (change, Outcome::Amended(amended.map(Box::new)))
-            }
-            Command::Retag { tenant, cases, .. } => {
-                let (stored, outcomes) = plan_retagging(engine, tenant, std::mem::take(cases))?;
-                ((!stored.is_empty()).then_some(Change::Upsert(stored)), Outcome::Retagged(outcomes))
-            }
-            Command::Close { .. } | Command::Copy { .. } => continue,
-        });
-    }
-    Ok(planned)
-}
-
-/// The cases of an upsert as they are to be stored, those left out that the same call stored already; and what it does to each.
-fn plan_upsert(
-    engine: &Engine,
-    cases: Vec<StoredCase>,
-    known: &mut HashMap<Uuid, Option<Case>>,
-) -> Result<(Vec<StoredCase>, Vec<UpsertOutcome>), EngineFault> {
-    let points: Vec<Uuid> = cases.iter().map(|stored| point_id(&stored.tenant, &stored.case.id)).collect();
-    let asked: Vec<Uuid> = points.iter().copied().filter(|point| !known.contains_key(point)).collect();
-    let mut stored_already = engine.cases(&asked)?;
-    let (mut planned, mut outcomes) = (Vec::with_capacity(cases.len()), Vec::with_capacity(cases.len()));
-    for (point, stored) in points.into_iter().zip(cases) {
-        let earlier = match known.get(&point) {
-            Some(case) => case.clone(),
-            None => stored_already.remove(&point),
-        };
-        match plan::upsert(earlier.as_ref(), stored).map_err(unstorable)? {
-            UpsertPlan::Done(outcome) => outcomes.push(outcome),
-            UpsertPlan::Write(stored, outcome) => {
-                known.insert(point, Some(stored.case.clone()));
-                outcomes.push(outcome);
-                planned.push(*stored);
-            }
-        }
-    }
-    Ok((planned, outcomes))
-}
-
-/// The case with what is said of it, to be stored in the place of the one without.
-fn plan_amendment(
-    engine: &Engine,
-    tenant: &TenantId,
-    id: &str,
-    amendment: &Amendment,
-) -> Result<(Option<Change>, Option<VectoredCase>), EngineFault> {
-    let Some(VectoredCase { case, vector }) = engine.vectored(point_id(tenant, id))? else { return Ok((None, None)) };
-    let new = NewCase { case: case.amended(amendment.clone()), vector, request_id: None };
-    let stored = StoredCase::new(tenant, new).map_err(unstorable)?;
-    let amended = VectoredCase { case: stored.case.clone(), vector: stored.vector.clone() };
-    Ok((Some(Change::Upsert(vec![stored])), Some(amended)))
-}
-
-/// The cases whose new tags still fit them, to be stored in the place of those with the old ones.
-fn plan_retagging(
-    engine: &Engine,
-    tenant: &TenantId,
-    cases: Vec<Retagging>,
-) -> Result<(Vec<StoredCase>, Vec<RetagOutcome>), EngineFault> {
-    let points: Vec<Uuid> = cases.iter().map(|new| point_id(tenant, &new.case.id)).collect();
-    let mut stored = engine.vectored_cases(&points)?;
-    let (mut planned, mut outcomes) = (Vec::with_capacity(cases.len()), Vec::with_capacity(cases.len()));
-    for (point, new) in points.into_iter().zip(cases) {
-        let (write, outcome) = plan::retag(tenant, stored.remove(&point), new).map_err(unstorable)?;
-        planned.extend(write);
-        outcomes.push(outcome);
-    }
-    Ok((planned, outcomes))
-}
-
-fn unstorable(problem: String) -> EngineFault {
-    EngineFault::new("store a case", problem)
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::{SyncSender, sync_channel};
-
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::cases::CaseFilter;
-    use crate::cases::edge::mapping::engine_filter;
-    use crate::cases::edge::sample;
-
-    type Answer<T> = oneshot::Receiver<Result<T, CaseStoreError>>;
-
-    struct Fixture {
-        _parent: TempDir,
-        commands: SyncSender<Command>,
-        owner: Owner,
-    }
-
-    /// An owner that is not running yet.
-    fn fixture() -> Fixture {
-        let parent = tempfile::tempdir().unwrap();
-        let folder = StoreFolder::lock(&parent.path().join("cases"), 2, "ab").unwrap();
-        let shape = Shape { dimension: 2, index_from_kb: 10_000 };
-        let engine = Engine::create(&folder.shard(), shape).unwrap();
-        let journal = Journal::create(&folder.journal()).unwrap();
-        let (commands, receiver) = sync_channel(100);
-        let shared = Arc::new(Shared::new(engine));
-        let hour = Duration::from_secs(3_600);
-        let never = Rhythm { flush_every: hour, flush_after_ops: usize::MAX, index_after_ops: usize::MAX };
-        let room = Room::new(folder.path(), 0);
-        let owner = Owner::new(shared, receiver, journal, folder, room, shape, never);
-        Fixture { _parent: parent, commands, owner }
-    }
-
-    impl Fixture {
-        fn upsert(&self, id: &str, vector: &[f32]) -> Answer<Vec<UpsertOutcome>> {
-            let new = NewCase { case: sample::case(id), vector: vector.to_vec(), request_id: None };
-            let cases = vec![StoredCase::new(&TenantId::default(), new).unwrap()];
-            let (reply, answer) = oneshot::channel();
-            self.commands.send(Command::Upsert { cases, reply }).unwrap();
-            answer
-        }
-
-        fn delete(&self, ids: &[&str]) -> Answer<u64> {
-            let filter = CaseFilter { ids: ids.iter().map(|id| (*id).to_owned()).collect(), ..CaseFilter::default() };
-            let (reply, answer) = oneshot::channel();
-            let filter = Box::new(engine_filter(&TenantId::default(), &filter));
-            self.commands.send(Command::Delete { filter, reply }).unwrap();
-            answer
-        }
-
-        fn close(&self) -> Answer<()> {
-            let (reply, answer) = oneshot::channel();
-            self.commands.send(Command::Close { reply }).unwrap();
-            answer
-        }
-    }
-
-    fn answered<T>(mut answer: Answer<T>) -> Result<T, CaseStoreError> {
-        answer.try_recv().expect("an answer was given")
-    }
-
-    #[test]
-    fn each_command_sees_what_those_before_it_did_whether_grouped_or_not() {
-        let fixture = fixture();
-        let unit = [1.0, 0.0];
-        let first = fixture.upsert("1", &unit);
-        let again = fixture.upsert("1", &unit);
-        let deleted = fixture.delete(&["1", "2"]);
-        let deleted_twice = fixture.delete(&["1", "2"]);
-        let restored = fixture.upsert("1", &unit);
-        let second = fixture.upsert("2", &unit);
-        let both = fixture.delete(&["1", "2"]);
-        let closed = fixture.close();
-        fixture.owner.run();
-        assert_eq!(answered(first).unwrap(), [UpsertOutcome::Created]);
-        assert_eq!(answered(again).unwrap(), [UpsertOutcome::Replaced]);
-        assert_eq!(answered(deleted).unwrap(), 1);
-        assert_eq!(answered(deleted_twice).unwrap(), 0);
-        assert_eq!(answered(restored).unwrap(), [UpsertOutcome::Created]);
-        assert_eq!(answered(second).unwrap(), [UpsertOutcome::Created]);
-        assert_eq!(answered(both).unwrap(), 2);
-        answered(closed).unwrap();
-    }
-
-    #[test]
-    fn a_write_whose_caller_left_is_not_made() {
-        let fixture = fixture();
-        drop(fixture.upsert("1", &[1.0, 0.0]));
-        let deleted = fixture.delete(&["1"]);
-        let closed = fixture.close();
-        fixture.owner.run();
-        assert_eq!(answered(deleted).unwrap(), 0);
-        answered(closed).unwrap();
-    }
-
-    #[test]
-    fn a_write_that_the_engine_refuses_breaks_the_store_and_stays_in_the_journal() {
-        let fixture = fixture();
-        let sound = fixture.upsert("1", &[1.0, 0.0]);
-        // A deletion after an upsert begins a group, which the refused write then fails with it.
-        let grouped = fixture.delete(&["1"]);
-        let refused = fixture.upsert("2", &[1.0, 0.0, 0.0]);
-        let late = fixture.delete(&["1"]);
-        let closed = fixture.close();
-        let shared = fixture.owner.shared.clone();
-        let journal = fixture.owner.folder.journal();
-        fixture.owner.run();
-
-        assert_eq!(answered(sound).unwrap(), [UpsertOutcome::Created]);
-        assert!(matches!(answered(closed), Err(CaseStoreError::Unavailable(_))));
-        for reason in [answered(grouped).err(), answered(refused).err(), answered(late).err()] {
-            let reason = reason.unwrap();
-            assert!(matches!(&reason, CaseStoreError::Unavailable(_)), "{reason:?}");
-            assert!(reason.to_string().contains("could not store cases"), "{reason}");
-        }
-        let read = shared.read(Engine::probe).unwrap_err();
-        assert!(read.to_string().ends_with("the store is opened again as soon as it can be"), "{read}");
-        assert!(!Journal::open(&journal).unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_broken_store_is_opened_again_with_all_that_was_acknowledged() {
-        let mut fixture = fixture();
-        let shared = fixture.owner.shared.clone();
-        let serve_next = |owner: &mut Owner| {
-            let command = owner.commands.recv().unwrap();
-            owner.serve(vec![command]);
-        };
-        let first = fixture.upsert("1", &[1.0, 0.0]);
-        serve_next(&mut fixture.owner);
-        assert_eq!(answered(first).unwrap(), [UpsertOutcome::Created]);
-
-        // As where the disk does not take what is to be written: the journal can't be written any more, nor can the files be opened.
-        fixture.owner.journal = None;
-        let (shard, away) = (fixture.owner.folder.shard(), fixture.owner.folder.beside("away"));
-        std::fs::rename(&shard, &away).unwrap();
-        let refused = fixture.upsert("2", &[1.0, 0.0]);
-        serve_next(&mut fixture.owner);
-        assert!(matches!(answered(refused), Err(CaseStoreError::Unavailable(_))));
-        let now = Instant::now();
-        fixture.owner.reopening = Some(Reopening { due: now, pause: REOPEN_FIRST });
-        fixture.owner.reopen_if_due();
-        let again = fixture.owner.reopening.unwrap();
-        assert!(again.due > now + REOPEN_FIRST && again.pause == REOPEN_FIRST * 2);
-        assert!(matches!(shared.read(Engine::probe), Err(CaseStoreError::Unavailable(_))));
-
-        let _ = std::fs::remove_dir_all(&shard);
-        std::fs::rename(&away, &shard).unwrap();
-        fixture.owner.reopening = Some(Reopening { due: now, pause: REOPEN_FIRST });
-        fixture.owner.reopen_if_due();
-        assert!(fixture.owner.reopening.is_none() && shared.broken().is_none());
-        assert_eq!(shared.read(Engine::probe).unwrap(), 1);
-        let (replaced, deleted) = (fixture.upsert("1", &[0.0, 1.0]), fixture.delete(&["1"]));
-        let closed = fixture.close();
-        fixture.owner.run();
-        assert_eq!(answered(replaced).unwrap(), [UpsertOutcome::Replaced]);
-        assert_eq!(answered(deleted).unwrap(), 1);
-        answered(closed).unwrap();
-    }
-}
+mod tests;
