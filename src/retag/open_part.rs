@@ -14,7 +14,6 @@ use sha2::{Digest, Sha256};
 
 use crate::feedback::Body;
 use crate::tables::{Row, RowPlace};
-use crate::tags::Tags;
 
 use super::RetagError;
 use super::earlier::MainTags;
@@ -23,11 +22,11 @@ use super::journal::sync_folder;
 use super::rows::Outcome;
 use super::summary::Counts;
 
-/// One line of a part.
+/// One line of a part. Tags go in as they are, and come out as the JSON that they are by then: most outputs want no other.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Entry {
-    Tagged { place: RowPlace, body: Body, columns: Map<String, Value>, tags: Box<Tags> },
+pub(super) enum Entry<T> {
+    Tagged { place: RowPlace, body: Body, columns: Map<String, Value>, tags: T },
     Failed { place: RowPlace, reason: String },
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::feedback::Feedback;
@@ -143,10 +144,10 @@ pub(super) fn assemble(
         let mut line = Vec::new();
         while lines.read_until(b'\n', &mut line).map_err(read_io)? > 0 {
             hash.update(&line);
-            match serde_json::from_slice(&line).map_err(|_| damaged())? {
+            match serde_json::from_slice::<Entry<Box<RawValue>>>(&line).map_err(|_| damaged())? {
                 Entry::Tagged { place, body, columns, tags } => {
                     let row = Row { place, feedback: Feedback::new("", body), columns, position: 0 };
-                    table.write(&row, &tags)?;
+                    table.write_json(&row, &tags)?;
                 }
                 Entry::Failed { place, reason } => {
                     let row = json!({"file": file, "row": place.number, "line": place.line, "reason": reason});

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::tables::{Input, Preparation, ReaderOptions, Row, RowPlace, TableError, TableReader};
-use crate::tagging::{Tagger, TaggingError, tag_patiently};
+use crate::tagging::{TEXTS_IN_FLIGHT, Tagger, TaggingError, tag_patiently};
 use crate::tags::Tags;
 
 use super::RetagError;
@@ -18,8 +18,8 @@ use super::earlier::{MainTags, TagColumns};
 use super::plan::PlannedFile;
 use super::sample::{Draw, Sample};
 
-/// Texts that are tagged side by side, and rows that wait before them.
-pub(super) const IN_FLIGHT: usize = 64;
+/// Rows that wait before those that are tagged, and behind them.
+pub(super) const WAITING: usize = 64;
 
 /// How files are tagged again.
 #[derive(Debug, Clone)]
@@ -121,7 +121,7 @@ impl RetagOptions {
                 Err(error) => Err(RetagError::Tagging { file: file.to_owned(), place, error }),
             }
         };
-        ReceiverStream::new(rows).map(tag).buffered(IN_FLIGHT)
+        ReceiverStream::new(rows).map(tag).buffered(TEXTS_IN_FLIGHT)
     }
 }
 
@@ -135,7 +135,7 @@ fn read_on_a_thread(
     file: String,
     whole: Arc<AtomicBool>,
 ) -> Result<mpsc::Receiver<Numbered>, RetagError> {
-    let (sender, receiver) = mpsc::channel(IN_FLIGHT);
+    let (sender, receiver) = mpsc::channel(WAITING);
     let read = move || {
         for (index, row) in (0_u64..).zip(reader) {
             let number = match &row {

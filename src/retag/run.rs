@@ -22,7 +22,7 @@ use super::identity::FileIdentity;
 use super::journal::{Begun, Event, Finished, History, Journal, PartRecord};
 use super::parts::{PartFiles, PartWriter, assemble, is_whole, locked, write_errors};
 use super::plan::{Outputs, Plan, PlannedFile, Target};
-use super::rows::{IN_FLIGHT, Outcome, RetagOptions};
+use super::rows::{Outcome, RetagOptions, WAITING};
 use super::sample::Draw;
 use super::summary::{BadFile, Counts, Summary, Watch};
 use super::versions::refuse_others;
@@ -252,7 +252,7 @@ impl RetagRun {
         tell: &mut (dyn FnMut(&Outcome) + Send),
     ) -> Result<Vec<PartRecord>, RetagError> {
         let from = writer.first_row;
-        let (to_parts, rows) = mpsc::channel(IN_FLIGHT);
+        let (to_parts, rows) = mpsc::channel(WAITING);
         let written = spawn_blocking(move || write_parts(writer, rows));
         let mut outcomes = pin!(self.options.tag_file(file, reader, from, self.draw, columns, tagger)?);
         let mut stopped = None;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::tags::Tags;
@@ -86,10 +87,7 @@ impl TableWriter {
             self.settle(row)?;
         }
         let written = match &mut self.encoder {
-            Encoder::Objects(output) => {
-                refuse_tags_column(row.columns.keys(), &self.options.tag_prefix, Some(row))?;
-                write_object(output, &row.columns, &self.options.tag_prefix, tags)
-            }
+            Encoder::Objects(_) => return self.write_object(row, tags),
             Encoder::Delimited { csv, layout } => {
                 let originals = layout.originals.iter().map(|name| row.columns.get(name).map(cell).unwrap_or_default());
                 let more = layout.open.then(|| layout.more(&row.columns));
@@ -100,6 +98,27 @@ impl TableWriter {
             Encoder::Unsettled(_) => Ok(()),
         };
         written.map_err(|reason| self.write_error(reason))
+    }
+
+    /// Adds a row whose tags are JSON already; where JSON is written, as it stands.
+    ///
+    /// # Errors
+    /// As [`TableWriter::create`]; [`TableError::Write`] for JSON that is not of tags, where it must be taken apart.
+    pub fn write_json(&mut self, row: &Row, tags: &RawValue) -> Result<(), TableError> {
+        if let Encoder::Objects(_) = self.encoder {
+            return self.write_object(row, &tags);
+        }
+        let tags: Tags = serde_json::from_str(tags.get()).map_err(|error| self.write_error(error.into()))?;
+        self.write(row, &tags)
+    }
+
+    /// Adds a row to JSON Lines; of other formats this is not asked.
+    fn write_object(&mut self, row: &Row, tags: &impl Serialize) -> Result<(), TableError> {
+        refuse_tags_column(row.columns.keys(), &self.options.tag_prefix, Some(row))?;
+        let Encoder::Objects(output) = &mut self.encoder else { return Ok(()) };
+        let object = TaggedObject { columns: &row.columns, prefix: &self.options.tag_prefix, tags };
+        let written = serde_json::to_writer(&mut *output, &object).map_err(io::Error::from);
+        written.and_then(|()| output.write_all(b"\n")).map_err(|reason| self.write_error(reason))
     }
 
     /// Writes out what is buffered, so that the reader of a pipe sees it; Parquet has nothing to show before its end.
@@ -193,13 +212,13 @@ fn refuse_tags_column<'a>(
 
 /// A row with its tags behind its own columns. Written value by value, as numbers of 32 bits would grow false digits on the
 /// way through [`Value`].
-struct TaggedObject<'a> {
+struct TaggedObject<'a, T> {
     columns: &'a Map<String, Value>,
     prefix: &'a str,
-    tags: &'a Tags,
+    tags: &'a T,
 }
 
-impl Serialize for TaggedObject<'_> {
+impl<T: Serialize> Serialize for TaggedObject<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.columns.len() + 1))?;
         for (name, value) in self.columns {
@@ -208,11 +227,6 @@ impl Serialize for TaggedObject<'_> {
         map.serialize_entry(&format!("{}{TAGS_COLUMN}", self.prefix), self.tags)?;
         map.end()
     }
-}
-
-fn write_object(output: &mut Output, columns: &Map<String, Value>, prefix: &str, tags: &Tags) -> io::Result<()> {
-    serde_json::to_writer(&mut *output, &TaggedObject { columns, prefix, tags })?;
-    output.write_all(b"\n")
 }
 
 fn from_csv(error: csv::Error) -> io::Error {

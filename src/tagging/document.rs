@@ -150,7 +150,7 @@ impl DocumentText {
 
     /// Of a text made ready.
     pub fn of(turn: Option<u32>, speaker: Speaker, prepared: Prepared, wariness: Wariness) -> Self {
-        let lower = prepared.clean().chars().map(lower_letter).collect();
+        let lower = lower(prepared.clean());
         let (instructions, suspects) = match speaker {
             Speaker::Customer => instructions(&prepared, wariness),
             Speaker::Operator | Speaker::System => (Vec::new(), Vec::new()),
@@ -173,7 +173,7 @@ fn instructions(prepared: &Prepared, wariness: Wariness) -> (Vec<CharSpan>, Vec<
     let (mut is_spoken_to, mut is_of_another) = (false, false);
     let (mut instructions, mut suspects) = (Vec::new(), Vec::new());
     for span in prepared.sentences() {
-        let lower: String = prepared.sentence_text(*span).chars().map(lower_letter).collect();
+        let lower = lower(prepared.sentence_text(*span));
         is_of_another |= opens_message(&lower);
         let to_machine = if is_of_another { ToMachine::Surely } else { to_machine(&lower) };
         is_spoken_to = to_machine >= bar || is_spoken_to && goes_on(&lower);
@@ -184,6 +184,13 @@ fn instructions(prepared: &Prepared, wariness: Wariness) -> (Vec<CharSpan>, Vec<
         }
     }
     (instructions, suspects)
+}
+
+/// In lower case with `е` for `ё`, a character for a character.
+fn lower(text: &str) -> String {
+    let mut lower = String::with_capacity(text.len());
+    lower.extend(text.chars().map(lower_letter));
+    lower
 }
 
 /// One character for one character, so that offsets stay.

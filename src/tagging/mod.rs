@@ -51,6 +51,9 @@ pub fn estimated_tokens(chars: usize) -> usize {
     chars / engine::CHARS_PER_TOKEN + engine::FRAME_TOKENS
 }
 
+/// Texts of a table that are tagged side by side: as many short ones as make whole turns of bulk on a few threads, while as many wait.
+pub const TEXTS_IN_FLIGHT: usize = 384;
+
 /// Tags, and the vector of the whole text that they were made from.
 #[derive(Debug, Clone)]
 pub struct Tagged {

@@ -24,7 +24,7 @@ pub(crate) use instructions::{SentenceModel, SentenceParts};
 pub use instructions::{ToMachine, goes_on, opens_message, to_machine};
 pub use masking::{MaskedItem, MaskedKind};
 pub use ngrams::{NgramCounts, NgramSpec};
-pub(crate) use ngrams::{Places, dampened};
+pub(crate) use ngrams::{Places, ask_for, dampened};
 pub(crate) use normalise::is_invisible;
 pub use transcript::parse_transcript;
 pub use words::Word;

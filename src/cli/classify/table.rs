@@ -10,7 +10,7 @@ use otklik::tables::{
     Destination, Input, OutputFormat, Preparation, ReaderOptions, Row, RowPlace, TableError, TableReader, TableWriter,
     WriterOptions,
 };
-use otklik::tagging::{Tagger, TaggingError, tag_patiently};
+use otklik::tagging::{TEXTS_IN_FLIGHT, Tagger, TaggingError, tag_patiently};
 use otklik::tags::Tags;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,8 +18,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::progress::{Progress, Summary};
 use super::{Failure, OnError};
 
-/// Texts that are tagged side by side, and rows that wait before and behind them.
-const IN_FLIGHT: usize = 64;
+/// Rows that wait before those that are tagged, and behind them.
+const WAITING: usize = 64;
 /// How long an interrupted writer may take to remove its file.
 const CLEANUP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -83,7 +83,7 @@ pub async fn tag_table(job: TableJob, tagger: Arc<dyn Tagger>) -> Result<Summary
     let progress = Progress::start(total, job.quiet);
 
     let rows = read_on_a_thread(reader, job.limit)?;
-    let (to_writer, from_tagger) = mpsc::channel(IN_FLIGHT);
+    let (to_writer, from_tagger) = mpsc::channel(WAITING);
     let mut written = write_on_a_thread(writer, from_tagger, job.destination == Destination::Stdout)?;
 
     let outcome = tokio::select! {
@@ -124,7 +124,7 @@ async fn tag_rows(
 ) -> Result<Summary, Failure> {
     let mut summary = Summary::default();
     let mut tagged =
-        ReceiverStream::new(rows).map(|row| tag_row(row, &job.preparation, tagger.clone())).buffered(IN_FLIGHT);
+        ReceiverStream::new(rows).map(|row| tag_row(row, &job.preparation, tagger.clone())).buffered(TEXTS_IN_FLIGHT);
     while let Some(row) = tagged.next().await {
         match row {
             Ok(tagged) => {
@@ -184,7 +184,7 @@ fn read_on_a_thread(
     reader: TableReader,
     limit: Option<u64>,
 ) -> Result<mpsc::Receiver<Result<Row, TableError>>, Failure> {
-    let (sender, receiver) = mpsc::channel(IN_FLIGHT);
+    let (sender, receiver) = mpsc::channel(WAITING);
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let read = move || {
         for row in reader.take(limit) {
@@ -362,7 +362,7 @@ mod tests {
         let expected: Vec<String> = (0..500).map(|id: u32| id.to_string()).collect();
         assert_eq!(ids(&folder.path().join("out.jsonl")), expected);
         let most = tagger.most_at_once.load(Ordering::SeqCst);
-        assert!((2..=IN_FLIGHT).contains(&most), "{most} at once");
+        assert!((2..=TEXTS_IN_FLIGHT).contains(&most), "{most} at once");
         assert_eq!(names(folder.path()), ["in.csv", "out.jsonl"]);
     }
 

@@ -102,11 +102,11 @@ impl<W> Lanes<W> {
         }
     }
 
-    /// The work of the next turn: of one lane, at least one job, and as many more as stay within so many tokens.
-    pub fn take(&mut self, tokens: usize) -> Option<(Lane, Vec<Job<W>>)> {
+    /// The work of the next turn: of one lane, at least one job, and as many more as stay within so many tokens of that lane.
+    pub fn take(&mut self, tokens: usize, bulk_tokens: usize) -> Option<(Lane, Vec<Job<W>>)> {
         let bulk = self.bulk.next().map(|job| job.tokens as f64);
         if bulk.is_some_and(|tokens| self.interactive.is_empty() || self.owed >= tokens) {
-            let jobs = self.bulk.take(tokens, |_| true);
+            let jobs = self.bulk.take(bulk_tokens, |_| true);
             let taken: usize = jobs.iter().map(|job| job.tokens).sum();
             self.tokens -= taken;
             // Time that nobody else wanted is not set against the promise.
@@ -249,7 +249,7 @@ mod tests {
     }
 
     fn turn(lanes: &mut Lanes<usize>, tokens: usize) -> Option<(Lane, Vec<usize>)> {
-        lanes.take(tokens).map(|(lane, jobs)| (lane, jobs.into_iter().map(|job| job.work).collect()))
+        lanes.take(tokens, tokens).map(|(lane, jobs)| (lane, jobs.into_iter().map(|job| job.work).collect()))
     }
 
     #[test]
@@ -272,7 +272,7 @@ mod tests {
                     lanes.push(lane, Job { tokens: 20, party: Party::default(), work: number });
                 }
             }
-            let turns: Vec<Lane> = (0..100).filter_map(|_| lanes.take(20)).map(|(lane, _)| lane).collect();
+            let turns: Vec<Lane> = (0..100).filter_map(|_| lanes.take(20, 20)).map(|(lane, _)| lane).collect();
             let bulk = turns.iter().filter(|lane| **lane == Lane::Bulk).count();
             assert!((least..=most).contains(&bulk), "{bulk} of 100 turns for a share of {share}");
             assert_eq!(turns.first(), Some(&Lane::Interactive));
@@ -293,7 +293,7 @@ mod tests {
             lanes.push(Lane::Interactive, of(2, 60));
         }
         let mut turns = Vec::new();
-        while let Some((_, jobs)) = lanes.take(10) {
+        while let Some((_, jobs)) = lanes.take(10, 10) {
             turns.extend(jobs.into_iter().map(|job| job.work));
         }
         let last = turns.iter().rposition(|party| *party == 2).unwrap();
@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn who_comes_anew_does_not_wait_for_what_another_has_had_nor_has_a_claim_to_it() {
         let mut lanes = Lanes::new(0.0);
-        let next = |lanes: &mut Lanes<u64>| lanes.take(1).map(|(_, jobs)| jobs[0].work);
+        let next = |lanes: &mut Lanes<u64>| lanes.take(1, 1).map(|(_, jobs)| jobs[0].work);
         for _ in 0..10 {
             lanes.push(Lane::Interactive, of(1, 100));
             assert_eq!(next(&mut lanes), Some(1));
@@ -323,7 +323,7 @@ mod tests {
     fn while_a_long_turn_lasts_another_has_as_much_one_piece_after_the_other() {
         let mut lanes = Lanes::new(0.0);
         (0..20).for_each(|_| lanes.push(Lane::Interactive, of(1, 50)));
-        assert_eq!(lanes.take(500).unwrap().1.len(), 10);
+        assert_eq!(lanes.take(500, 500).unwrap().1.len(), 10);
         let mut before = 0;
         for _ in 0..20 {
             // Each time he waits for the answer first.
@@ -338,7 +338,7 @@ mod tests {
         let mut lanes = Lanes::new(0.0);
         (0..4).for_each(|_| lanes.push(Lane::Interactive, of(1, 100)));
         let under_way = [Party(1)];
-        assert_eq!(lanes.take(200).unwrap().1.len(), 2);
+        assert_eq!(lanes.take(200, 200).unwrap().1.len(), 2);
         assert!(lanes.take_interactive_before(&under_way, 100).is_empty());
         (0..6).for_each(|_| lanes.push(Lane::Interactive, of(2, 60)));
         let before: Vec<u64> = lanes.take_interactive_before(&under_way, 1_000).iter().map(|job| job.work).collect();
@@ -351,7 +351,7 @@ mod tests {
         (0..20).for_each(|_| lanes.push(Lane::Interactive, of(1, 16)));
         lanes.push(Lane::Interactive, of(2, 10));
         let turns: Vec<Vec<u64>> =
-            std::iter::from_fn(|| lanes.take(160).map(|(_, jobs)| jobs.into_iter().map(|job| job.work).collect()))
+            std::iter::from_fn(|| lanes.take(160, 160).map(|(_, jobs)| jobs.into_iter().map(|job| job.work).collect()))
                 .collect();
         let beside = turns.iter().find(|turn| turn.contains(&2)).unwrap();
         assert_eq!(beside.iter().filter(|party| **party == 1).count(), 1, "{turns:?}");
@@ -365,10 +365,10 @@ mod tests {
         // The second has had much: its turn comes when the first has had as much.
         lanes.push(Lane::Interactive, of(2, 100));
         lanes.push(Lane::Interactive, of(1, 0));
-        assert_eq!(lanes.take(1).unwrap().1[0].party, Party(2));
+        assert_eq!(lanes.take(1, 1).unwrap().1[0].party, Party(2));
         (0..20).for_each(|_| lanes.push(Lane::Interactive, of(1, 16)));
         lanes.push(Lane::Interactive, of(2, 10));
-        let first: Vec<u64> = lanes.take(160).unwrap().1.into_iter().map(|job| job.work).collect();
+        let first: Vec<u64> = lanes.take(160, 160).unwrap().1.into_iter().map(|job| job.work).collect();
         assert!(first.len() >= 7 && first.iter().all(|party| *party == 1), "{first:?}");
         let before = lanes.take_interactive_before(&[Party(1)], 160);
         assert_eq!(before.iter().map(|job| job.work).collect::<Vec<_>>(), [2]);
@@ -381,9 +381,9 @@ mod tests {
             lanes.push(Lane::Interactive, of(1, 16));
             lanes.push(Lane::Interactive, of(2, 16));
         }
-        assert_eq!(lanes.take(160).unwrap().1.len(), 10);
+        assert_eq!(lanes.take(160, 160).unwrap().1.len(), 10);
         let mut lanes = Lanes::new(0.0);
         (1..=10).for_each(|party| lanes.push(Lane::Interactive, of(party, 16)));
-        assert_eq!(lanes.take(160).unwrap().1.len(), 10);
+        assert_eq!(lanes.take(160, 160).unwrap().1.len(), 10);
     }
 }

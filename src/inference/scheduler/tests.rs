@@ -166,3 +166,32 @@ async fn a_text_has_the_same_vector_alone_shared_and_among_others() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_long_turn_in_bulk_goes_through_the_encoder_in_parts_and_each_text_gets_its_own_vector() {
+    let encoder = encoder();
+    let text = |number: usize| format!("{number} касса не работает третий день, чеки не печатает, очередь стоит");
+    let mut expected = Vec::new();
+    for number in 0..60 {
+        expected.push(vector(&pool(1, 10_000), &encoder, Lane::Bulk, &text(number)).await);
+    }
+    let pool = Arc::new(pool(1, 10_000));
+    let blocked = Blocked::block(&pool, Lane::Bulk, 1).await;
+    let mut running = Vec::new();
+    for number in 0..60 {
+        let (pool, encoder) = (Arc::clone(&pool), Arc::clone(&encoder));
+        running.push(tokio::spawn(async move { vector(&pool, &encoder, Lane::Bulk, &text(number)).await }));
+    }
+    // All of them wait, so that one turn takes them.
+    until(|| pool.queued_tokens() == 1 + 60 * 10).await;
+    blocked.release().await;
+    for (running, expected) in running.into_iter().zip(&expected) {
+        assert!(running.await.unwrap() == *expected);
+    }
+    let PoolCounts { batches, batch_tokens, .. } = pool.counts();
+    let of_part = batch_tokens / batches;
+    assert!(
+        batches > 1 && (TURN_TOKENS as u64 / 2..=TURN_TOKENS as u64).contains(&of_part),
+        "{batches}, {of_part} tokens"
+    );
+}

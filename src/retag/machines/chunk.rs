@@ -22,7 +22,7 @@ use super::super::identity::FileIdentity;
 use super::super::journal::PartRecord;
 use super::super::open_part::{OpenPart, WrittenPart};
 use super::super::parts::PartFiles;
-use super::super::rows::{IN_FLIGHT, Numbered, Outcome, RetagOptions};
+use super::super::rows::{Numbered, Outcome, RetagOptions, WAITING};
 use super::super::sample::Draw;
 use super::job::Chunk;
 
@@ -54,14 +54,14 @@ pub(super) async fn tag_chunk(
     tagger: &Arc<dyn Tagger>,
     open: &mut Option<OpenFile>,
 ) -> Result<PartRecord, RetagError> {
-    let (rows_in, rows) = mpsc::channel(IN_FLIGHT);
+    let (rows_in, rows) = mpsc::channel(WAITING);
     let (planned, reading, before) = (chunk.clone(), options.reading.clone(), open.take());
     let read = spawn_blocking(move || read_rows(&planned, &reading, before, draw, &rows_in));
     let path = part_path(&chunk.parts, &chunk.name, chunk.first_row, chunk.end_row);
     // Another who does the same chunk at this moment has another passing name.
     let passing = path.with_extension(format!("{}.partial", Uuid::new_v4().simple()));
     let first_row = chunk.first_row;
-    let (to_part, outcomes) = mpsc::channel(IN_FLIGHT);
+    let (to_part, outcomes) = mpsc::channel(WAITING);
     let written = spawn_blocking(move || write_part(passing, &path, first_row, outcomes));
     let columns = TagColumns::new(&options.tag_prefix, chunk.output);
     let mut is_written = true;

@@ -3,7 +3,10 @@
 use pulp::Arch;
 
 use super::{Head, NgramCounts, NgramSpec};
-use crate::text::{Places, dampened};
+use crate::text::{Places, ask_for, dampened};
+
+/// Numbers that come from memory together.
+const CACHE_LINE: usize = 16;
 
 /// The n-grams that any of some heads knows; the heads count them alike.
 #[derive(Debug, Clone)]
@@ -50,12 +53,13 @@ impl Lexicon {
     /// What the words of a text say to each of the heads: margins of its labels. `heads` are those that the lexicon was made of.
     pub fn word_margins(&self, heads: &[&Head], text: &str) -> Vec<Vec<f32>> {
         let ngrams = NgramCounts::of_those(text, self.spec, |hash| self.places.may_be_known(hash));
-        let known = |(hash, count): &(u32, u32)| {
-            let at = self.places.find(&self.hashes, *hash)?;
+        let known = |(at, count): (usize, u32)| {
             let values = self.values.get(*self.starts.get(at)? as usize..*self.starts.get(at + 1)? as usize)?;
-            Some((dampened(*count), values))
+            Some((dampened(count), values))
         };
-        let known: Vec<(f32, &[f32])> = ngrams.counts().iter().filter_map(known).collect();
+        let places = self.places.find(&self.hashes, ngrams.counts());
+        let known: Vec<(f32, &[f32])> = places.into_iter().filter_map(known).collect();
+        ask_for(known.iter().flat_map(|(_, values)| values.iter().step_by(CACHE_LINE)));
         let mut margins: Vec<Vec<f32>> = heads.iter().map(|head| head.parts().bias.clone()).collect();
         Arch::new().dispatch(
             #[inline(always)]

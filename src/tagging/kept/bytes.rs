@@ -68,7 +68,10 @@ impl Packer {
         self.number(vector.len() as u64 + 1);
         let mut rounded = vec![f16::ZERO; vector.len()];
         rounded.convert_from_f32_slice(vector);
-        self.0.extend(rounded.iter().flat_map(|value| value.to_le_bytes()));
+        let start = self.0.len();
+        self.0.resize(start + 2 * rounded.len(), 0);
+        let places = self.0.get_mut(start..).unwrap_or_default().as_chunks_mut().0;
+        places.iter_mut().zip(&rounded).for_each(|(place, value)| *place = value.to_le_bytes());
     }
 }
 

@@ -15,6 +15,8 @@ use crate::text::{NgramCounts, NgramSpec, Places, dampened};
 pub(crate) struct SentenceModel {
     parts: SentenceParts,
     places: Places,
+    /// Rarity and weight of each n-gram side by side, as they are read.
+    values: Vec<[f32; 2]>,
 }
 
 /// What a model is made of.
@@ -52,8 +54,8 @@ impl SentenceModel {
         if !fits {
             return None;
         }
-        let places = Places::of(hashes);
-        Some(Self { places, parts })
+        let values = rarity.iter().zip(weights).map(|(rarity, weight)| [*rarity, *weight]).collect();
+        Some(Self { places: Places::of(hashes), values, parts })
     }
 
     /// Reads a model.
@@ -112,13 +114,12 @@ impl SentenceModel {
 
     /// What a sentence comes to: the more, the more it speaks to a machine.
     pub fn margin(&self, sentence: &str) -> f32 {
-        let SentenceParts { hashes, rarity, weights, bias, .. } = &self.parts;
+        let SentenceParts { hashes, bias, .. } = &self.parts;
         let ngrams = NgramCounts::of_those(sentence, Self::SPEC, |hash| self.places.may_be_known(hash));
         let (mut sum, mut square) = (0.0f32, 0.0f32);
-        for (hash, count) in ngrams.counts() {
-            let Some(at) = self.places.find(hashes, *hash) else { continue };
-            let (Some(rarity), Some(weight)) = (rarity.get(at), weights.get(at)) else { continue };
-            let value = dampened(*count) * rarity;
+        for (at, count) in self.places.find(hashes, ngrams.counts()) {
+            let Some([rarity, weight]) = self.values.get(at) else { continue };
+            let value = dampened(count) * rarity;
             sum += value * weight;
             square += value * value;
         }

@@ -5,7 +5,7 @@ mod places;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-pub(crate) use places::Places;
+pub(crate) use places::{Places, ask_for};
 
 /// Seeds of the hash, so that a run of letters and the same run as words are told apart.
 const CHARACTERS: u64 = 1;
@@ -45,9 +45,10 @@ impl NgramCounts {
     /// Counts those n-grams of a text whose hash is wanted.
     pub(crate) fn of_those(text: &str, spec: NgramSpec, is_wanted: impl Fn(u32) -> bool) -> Self {
         let line = one_line(text);
-        let mut hashes = Vec::new();
+        let mut bounds = Vec::with_capacity(line.len() + 1);
+        bounds.extend(line.char_indices().map(|(at, _)| at).chain([line.len()]));
+        let mut hashes = Vec::with_capacity(2 * bounds.len());
         let hash = |start: usize, end: usize, kind: u64| hash(&line, start, end, kind).filter(|hash| is_wanted(*hash));
-        let bounds: Vec<usize> = line.char_indices().map(|(at, _)| at).chain([line.len()]).collect();
         for length in spec.min_characters..=spec.max_characters {
             for bounds in bounds.windows(length + 1) {
                 if let [start, .., end] = bounds {
@@ -87,7 +88,7 @@ pub(crate) fn dampened(count: u32) -> f32 {
 }
 
 fn hash(line: &str, start: usize, end: usize, kind: u64) -> Option<u32> {
-    line.get(start..end).map(|run| (xxh3_64_with_seed(run.as_bytes(), kind) >> 32) as u32)
+    line.as_bytes().get(start..end).map(|run| (xxh3_64_with_seed(run, kind) >> 32) as u32)
 }
 
 /// Lower case, `е` for `ё`, white space as one space, with a space before and behind.
