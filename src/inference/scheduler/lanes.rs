@@ -102,11 +102,13 @@ impl<W> Lanes<W> {
         }
     }
 
-    /// The work of the next turn: of one lane, at least one job, and as many more as stay within so many tokens of that lane.
+    /// The work of the next turn: of one lane, at least one job, and as many more as stay within so many tokens; of bulk that nobody else
+    /// waits beside, within `bulk_tokens`.
     pub fn take(&mut self, tokens: usize, bulk_tokens: usize) -> Option<(Lane, Vec<Job<W>>)> {
         let bulk = self.bulk.next().map(|job| job.tokens as f64);
         if bulk.is_some_and(|tokens| self.interactive.is_empty() || self.owed >= tokens) {
-            let jobs = self.bulk.take(bulk_tokens, |_| true);
+            let most = if self.interactive.is_empty() { bulk_tokens } else { tokens };
+            let jobs = self.bulk.take(most, |_| true);
             let taken: usize = jobs.iter().map(|job| job.tokens).sum();
             self.tokens -= taken;
             // Time that nobody else wanted is not set against the promise.
@@ -261,6 +263,18 @@ mod tests {
         assert_eq!(turn(&mut lanes, 100), Some((Interactive, vec![2])));
         assert_eq!(turn(&mut lanes, 100), Some((Interactive, vec![3])));
         assert_eq!((turn(&mut lanes, 100), lanes.tokens(), lanes.is_empty()), (None, 0, true));
+    }
+
+    #[test]
+    fn a_turn_of_bulk_is_long_only_while_nobody_else_waits() {
+        use Lane::{Bulk, Interactive};
+        let mut lanes = lanes(0.5, &[(Bulk, 30); 9]);
+        let turn = |lanes: &mut Lanes<usize>| lanes.take(60, 120).map(|(lane, jobs)| (lane, jobs.len()));
+        assert_eq!(turn(&mut lanes), Some((Bulk, 4)));
+        (0..3).for_each(|work| lanes.push(Interactive, Job { tokens: 60, party: Party::default(), work }));
+        assert_eq!(turn(&mut lanes), Some((Interactive, 1)));
+        assert_eq!(turn(&mut lanes), Some((Bulk, 2)), "what it is owed, and no more");
+        assert_eq!(turn(&mut lanes), Some((Interactive, 1)));
     }
 
     #[test]
