@@ -6,6 +6,7 @@
 //! brings much is served no better than others. CPU work never runs on an async thread. Work
 //! whose caller left, or whose deadline passed, is dropped before it starts.
 
+mod batch;
 mod lanes;
 mod offer;
 mod pace;
@@ -22,7 +23,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::{EncodePlan, Encoder, InferenceError, PassOutput};
-use crate::telemetry::{Stage, Timed, TracePlace, batch, queued};
+use crate::telemetry::{self, Stage, TracePlace, queued};
+use batch::{Delivery, Encoded, Waiting};
 use lanes::{Job, Lanes};
 pub use lanes::{Lane, Party, Place};
 use offer::{MEMBERS, Offer};
@@ -100,72 +102,6 @@ pub enum Begun<T> {
         finish: Box<dyn FnOnce(Result<PassOutput, InferenceError>) -> T + Send>,
     },
 }
-
-/// A pass that waits to go through the encoder with others.
-struct Waiting {
-    plan: Arc<EncodePlan>,
-    pass: usize,
-    finish: Finish,
-    /// The wait, then the encoder's work; `None` when that is over.
-    stage: Option<Timed>,
-    /// The call that it belongs to, in its trace.
-    place: TracePlace,
-}
-
-impl Waiting {
-    /// Tokens of its pass.
-    fn tokens(&self) -> usize {
-        self.plan.tokens(self.pass)
-    }
-
-    /// The wait is over: the encoder begins, with so many texts of so many tokens.
-    fn encode(&mut self, texts: usize, tokens: usize) {
-        let _here = self.place.enter();
-        let encoding = Stage::Encode.begin();
-        encoding.tell("batch_texts", texts);
-        encoding.tell("batch_tokens", tokens);
-        self.stage = Some(encoding);
-    }
-}
-
-/// A text, and what its pass gave.
-type Encoded = (Waiting, Result<PassOutput, InferenceError>);
-
-/// Texts in parts that go through the encoder together, of about as many tokens each.
-fn parts(texts: Vec<Waiting>) -> Vec<Vec<Waiting>> {
-    let tokens: usize = texts.iter().map(Waiting::tokens).sum();
-    let of_part = tokens.div_ceil(tokens.div_ceil(TURN_TOKENS).max(1));
-    let mut parts: Vec<Vec<Waiting>> = Vec::new();
-    let mut before = 0;
-    for text in texts {
-        // A part begins with the first text whose middle lies behind the end of the one before.
-        if before + text.tokens() / 2 >= parts.len() * of_part {
-            parts.push(Vec::new());
-        }
-        before += text.tokens();
-        if let Some(part) = parts.last_mut() {
-            part.push(text);
-        }
-    }
-    parts
-}
-
-/// Makes the answers of all texts, then hands them out.
-fn finish(encoded: Vec<Encoded>, give_way: &dyn Fn()) {
-    let finished = encoded.into_iter().map(|(waiting, output)| {
-        give_way();
-        (waiting.finish)(output)
-    });
-    let deliveries: Vec<Delivery> = finished.collect();
-    deliveries.into_iter().for_each(|deliver| deliver());
-}
-
-/// Makes the answer of what the pass gave.
-type Finish = Box<dyn FnOnce(Result<PassOutput, InferenceError>) -> Delivery + Send>;
-
-/// Hands an answer to its caller. Those of a batch go out together: whoever waits for them wakes up once, not once a text, and
-/// answers on one connection leave in one write.
-type Delivery = Box<dyn FnOnce() + Send>;
 
 /// The first look at a text, if it is wanted still when the turn is over, which it will be at this moment.
 type Begin = Box<dyn FnOnce(Instant) -> Seen + Send>;
@@ -598,10 +534,10 @@ impl Shared {
             let (same, others): (Vec<_>, Vec<_>) =
                 waiting.into_iter().partition(|(other, _)| Arc::ptr_eq(other, &encoder));
             let same = same.into_iter().map(|(_, waiting)| waiting).chain([first]).collect();
-            let encoded: Vec<Encoded> = (parts(same).into_iter())
+            let encoded: Vec<Encoded> = (batch::parts(same, TURN_TOKENS).into_iter())
                 .flat_map(|together| self.encode(&encoder, &give_way, offer.as_ref(), together))
                 .collect();
-            finish(encoded, &|| give_way(brought));
+            batch::finish(encoded, &|| give_way(brought));
             waiting = others;
         }
         if tokens > 0 {
@@ -620,7 +556,7 @@ impl Shared {
         let tokens: usize = waiting.iter().map(Waiting::tokens).sum();
         let texts = waiting.len();
         waiting.iter_mut().for_each(|waiting| waiting.encode(texts, tokens));
-        batch(texts, tokens);
+        telemetry::batch(texts, tokens);
         let passes: Vec<(&EncodePlan, usize)> = waiting.iter().map(|waiting| (&*waiting.plan, waiting.pass)).collect();
         tracing::trace!(texts = passes.len(), tokens, shared = offer.is_some(), "batch");
         self.batches.fetch_add(1, Ordering::Relaxed);
@@ -643,7 +579,7 @@ impl Shared {
             None => guarded(|| encoder.run_together(&passes, &give_way)),
         };
         // For all of them at once: what is made of the first says nothing of the others.
-        waiting.iter_mut().for_each(|waiting| waiting.stage = None);
+        waiting.iter_mut().for_each(Waiting::encoded);
         match outputs {
             Ok(Ok(outputs)) => waiting.into_iter().zip(outputs.into_iter().map(Ok)).collect(),
             // One text must not take others down: each goes alone, and fails alone.
